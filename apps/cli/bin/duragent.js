@@ -1,0 +1,48 @@
+#!/usr/bin/env -S node --conditions=@duragent/source
+// The command as it runs in this repository: from the sources, without a build. What is published
+// has an entry of its own, written by scripts/build.ts.
+import { spawnSync } from 'node:child_process';
+import module from 'node:module';
+import { fileURLToPath } from 'node:url';
+
+const sourceCondition = '@duragent/source';
+
+const [major, minor] = process.versions.node.split('.').map(Number);
+if (major < 24 || (major === 24 && minor < 16)) {
+  console.error(
+    `duragent needs Node 24.16 or newer, and this is Node ${process.versions.node}.\n` +
+      'After "npm ci" in the repository, "npx duragent" runs it with the Node pinned there; ' +
+      'elsewhere install Node 24 from https://nodejs.org.',
+  );
+  process.exit(1);
+}
+
+if (hasCondition()) {
+  module.enableCompileCache();
+  await import('../src/main.ts');
+} else {
+  runAgainWithCondition();
+}
+
+function hasCondition() {
+  const options = [...process.execArgv, process.env.NODE_OPTIONS ?? ''];
+  return options.some((option) => option.includes(sourceCondition));
+}
+
+/** For those who typed `node bin/duragent.js`: where the system can, this process becomes the other one. */
+function runAgainWithCondition() {
+  const args = [
+    `--conditions=${sourceCondition}`,
+    ...process.execArgv,
+    fileURLToPath(import.meta.url),
+    ...process.argv.slice(2),
+  ];
+  if (process.execve !== undefined) {
+    // Its warning that it is experimental says nothing to who runs the command.
+    process.removeAllListeners('warning');
+    process.execve(process.execPath, [process.execPath, ...args], process.env);
+  }
+  const child = spawnSync(process.execPath, args, { stdio: 'inherit' });
+  if (child.error !== undefined) throw child.error;
+  process.exit(child.status ?? 1);
+}

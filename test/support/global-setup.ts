@@ -1,0 +1,31 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { describeMissing, missingFileVariable, requiredNeeds } from './needs.ts';
+
+/** Refuses an old Node before the first test, and says at the end which optional tools were missing. */
+export default function setup(): () => void {
+  assertNode();
+  requiredNeeds();
+  const directory = mkdtempSync(path.join(tmpdir(), 'duragent-test-'));
+  const file = path.join(directory, 'missing');
+  process.env[missingFileVariable] = file;
+  return () => {
+    const missing = describeMissing(file);
+    rmSync(directory, { recursive: true, force: true });
+    if (missing.length > 0) {
+      console.log(
+        `\nSome tests were skipped. Missing or not working here:\n  ${missing.join('\n  ')}`,
+      );
+    }
+  };
+}
+
+function assertNode(): void {
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+  if (major > 24 || (major === 24 && minor >= 16)) return;
+  throw new Error(
+    `Duragent needs Node 24.16 or newer, and this is Node ${process.versions.node}. ` +
+      'Run the tests as "npm test" or "npx vitest run": after "npm ci" those find the pinned Node.',
+  );
+}
