@@ -1,0 +1,68 @@
+import type { OnDisconnect, QueueMode } from '@duragent/protocol';
+
+export type ProviderName =
+  | 'anthropic'
+  | 'openai'
+  | 'openrouter'
+  | 'ollama'
+  | 'openai-compatible'
+  | 'echo'
+  | 'script'
+  | 'auto';
+
+/** One model of a provider, as an agent names it. */
+export interface ModelRef {
+  provider: ProviderName;
+  /** The provider's name of the model; for `script` the path of its file; empty for `auto` and `echo`. */
+  name: string;
+  /** The API's root, where it is not the provider's own. */
+  baseUrl: string | null;
+  /** Sent only when given; some models refuse it. */
+  temperature: number | null;
+  /** The model's window in tokens; null: the model family's. */
+  maxInputTokens: number | null;
+  maxOutputTokens: number;
+}
+
+/** A fault in a file that people write, with its place (line and column from 1). */
+export interface FileFault {
+  file: string;
+  line: number;
+  column: number;
+  message: string;
+}
+
+/** An agent as its files define it, complete and checked. */
+export interface Agent {
+  name: string;
+  description: string;
+  version: string;
+  labels: Record<string, string>;
+  /** Changes whenever anything that the files say changes. */
+  hash: string;
+  /** Absolute path of the agent's folder. */
+  home: string;
+  /** The agent's model, then its fallbacks in order. */
+  models: [ModelRef, ...ModelRef[]];
+  /** The three texts with their templates unfilled; empty where there is none. */
+  soul: string;
+  systemPrompt: string;
+  instructions: string;
+  greeting: string | null;
+  session: {
+    /** null: the server's setting. */
+    onDisconnect: OnDisconnect | null;
+    maxToolIterations: number;
+    turnTimeoutMs: number | null;
+    maxHistoryTokens: number;
+    maxToolResultTokens: number;
+  };
+  /** null: by where the message came from. */
+  queueMode: QueueMode | null;
+}
+
+/** An agent whose files do not load. */
+export interface BrokenAgent {
+  name: string;
+  faults: FileFault[];
+}

@@ -1,0 +1,124 @@
+import type { SessionEvent, TextPart } from '@duragent/protocol';
+import { decide, type Rules, type SessionInput } from './decide.ts';
+import { evolve } from './evolve.ts';
+import { initialState, type SessionState } from './state.ts';
+
+/** Rules with defaults, for tests. */
+export function testRules(change: Partial<Rules> = {}): Rules {
+  return {
+    now: Date.parse('2026-01-01T00:00:00.000Z'),
+    epoch: 1,
+    agentHash: 'hash',
+    limits: {
+      max_tool_iterations: 10,
+      turn_timeout_ms: null,
+      model_retries: 3,
+      fallbacks: 0,
+      max_history_tokens: 1000,
+    },
+    queue: 'steer',
+    onDisconnect: 'continue',
+    tools: new Map(),
+    calls: [],
+    leftTurn: null,
+    ...change,
+  };
+}
+
+export function fold(events: readonly SessionEvent[]): SessionState {
+  return events.reduce(evolve, initialState());
+}
+
+export const START: SessionInput = {
+  type: 'start',
+  session: 'session_01',
+  agent: 'assistant',
+  origin: { kind: 'http' },
+  labels: {},
+};
+
+const text = (value: string): TextPart[] => [{ type: 'text', text: value }];
+
+export function say(id: string, change: Partial<Extract<SessionInput, { type: 'receive' }>> = {}) {
+  return {
+    type: 'receive' as const,
+    message_id: `msg_${id}`,
+    source: { kind: 'http' as const },
+    content: text(id),
+    handling: 'turn' as const,
+    ...change,
+  };
+}
+
+export function answer(
+  state: SessionState,
+  change: Partial<Extract<SessionInput, { type: 'model_finished' }>> = {},
+) {
+  return {
+    type: 'model_finished' as const,
+    turn: state.turn?.turn ?? 'turn_none',
+    step: state.turn?.step ?? 1,
+    attempt: state.turn?.attempt ?? 1,
+    message_id: `msg_a${state.seq}`,
+    input_seq: state.seq,
+    content: text('hello'),
+    tool_calls: [],
+    finish_reason: 'stop',
+    usage: { input_tokens: 10, output_tokens: 5 },
+    model: 'echo/echo',
+    ...change,
+  };
+}
+
+export function failure(
+  state: SessionState,
+  change: Partial<Extract<SessionInput, { type: 'model_failed' }>> = {},
+) {
+  return {
+    type: 'model_failed' as const,
+    turn: state.turn?.turn ?? 'turn_none',
+    step: state.turn?.step ?? 1,
+    attempt: state.turn?.attempt ?? 1,
+    model: 'openai/gpt',
+    error: { code: 'model_unavailable', message: 'It does not answer.' },
+    retryable: true,
+    ...change,
+  };
+}
+
+/** A session that is driven input by input, with what it has recorded. */
+export class Drive {
+  readonly events: SessionEvent[] = [];
+  state = initialState();
+  rules: Rules;
+
+  constructor(rules: Partial<Rules> = {}) {
+    this.rules = testRules(rules);
+  }
+
+  /** Submits an input. @returns the types of the events it caused. */
+  submit(input: SessionInput | ((state: SessionState) => SessionInput)): string[] {
+    const calls = this.events.findLast((event) => event.type === 'assistant_message')?.tool_calls;
+    const events = decide(this.state, typeof input === 'function' ? input(this.state) : input, {
+      ...this.rules,
+      calls: calls ?? [],
+    });
+    this.events.push(...events);
+    this.state = events.reduce(evolve, this.state);
+    return events.map((event) => event.type);
+  }
+
+  /** The server dies after `kept` records and another one starts. @returns what it recovers. */
+  crash(kept = this.events.length): string[] {
+    this.events.length = Math.min(kept, this.events.length);
+    this.state = fold(this.events);
+    this.rules = { ...this.rules, epoch: this.rules.epoch + 1, leftTurn: null };
+    return this.submit({ type: 'recover' });
+  }
+
+  last<T extends SessionEvent['type']>(type: T): Extract<SessionEvent, { type: T }> {
+    const event = this.events.findLast((one) => one.type === type);
+    if (!event) throw new Error(`no ${type} among ${this.events.map((one) => one.type).join(' ')}`);
+    return event as Extract<SessionEvent, { type: T }>;
+  }
+}

@@ -1,0 +1,78 @@
+import type { SessionEvent, StoredEvent } from '@duragent/protocol';
+import type { SessionSummary } from '../core/session/summary.ts';
+
+/** One durable record: the event, and the line that holds it (with its CRC, without the LF). */
+export interface StoredRecord {
+  event: StoredEvent;
+  line: string;
+}
+
+/** Why a log may be read up to a place and not written. */
+export interface Quarantine {
+  /** Name of the file in the session's folder. */
+  file: string;
+  /** Byte offset of the first bad record. */
+  offset: number;
+  reason: string;
+}
+
+/** A session's log, open for its one writer. */
+export interface SessionLog {
+  readonly session: string;
+  /** Seq of the last record accepted by `append`, durable or on its way; 0 for an empty log. */
+  readonly lastSeq: number;
+  /** Set when the log is damaged before its end: `append` refuses with `session_quarantined`. */
+  readonly quarantine: Quarantine | null;
+  /**
+   * Appends events whose seqs follow `expectedSeq` without a gap. Calls may overlap: those that
+   * arrive while a sync runs are written together and share the next one.
+   * @returns the records, once they are durable, in order of the calls.
+   * @throws DuragentError `seq_conflict` (nothing is written), `record_too_large` (nothing is
+   *   written), `session_quarantined`, `storage_full` or `storage_failed`: then neither these
+   *   events nor any later ones are in the log, and the log must be closed and opened again.
+   */
+  append(events: readonly SessionEvent[], expectedSeq: number): Promise<StoredRecord[]>;
+  /**
+   * Durable records with seq > `after`, oldest first, at most `limit`.
+   * @throws DuragentError `log_corrupt` naming file and offset, where a record does not check.
+   */
+  read(after: number, limit: number): Promise<StoredRecord[]>;
+  /**
+   * Writes the snapshot: a cache. `state` is plain JSON folded up to `seq`, which is durable;
+   * `windowSeq` is the first seq that opening has to read again.
+   */
+  writeSnapshot(state: unknown, seq: number, windowSeq: number): Promise<void>;
+  /** Waits for what is under way, closes the files and keeps the summary for listings. */
+  close(summary: SessionSummary): Promise<void>;
+}
+
+/** What opening a log found. */
+export interface OpenedLog {
+  log: SessionLog;
+  /** A usable snapshot: it belongs to this log and is not ahead of it. Null: fold all records. */
+  snapshot: { state: unknown; seq: number } | null;
+  /** Every good record from the snapshot's window start (or from seq 1) to the end. */
+  records: StoredRecord[];
+  /** Bytes cut off behind the last good record, and the file that keeps them. */
+  torn: { bytes: number; savedAs: string } | null;
+}
+
+/** Durable session logs. One process writes. */
+export interface SessionStore {
+  /** Makes an empty log. @throws DuragentError `conflict` if there is one. */
+  create(session: string): Promise<SessionLog>;
+  /**
+   * Opens a log, checks it, and cuts off a torn end.
+   * @param ignoreSnapshot reads the whole log.
+   * @throws DuragentError `session_not_found`, `log_newer`.
+   */
+  open(session: string, options?: { ignoreSnapshot?: boolean }): Promise<OpenedLog>;
+  /** What listings know of every session that was closed cleanly and not touched since. */
+  summaries(): Promise<SessionSummary[]>;
+  /** Sessions that a start has to open: not closed cleanly, unknown to the index, or of another size. */
+  unclean(): Promise<string[]>;
+  /** Removes a closed session with all its files. @throws DuragentError `session_not_found`. */
+  delete(session: string): Promise<void>;
+  /** Brings the index and the list of open sessions up to date. Every log is closed before. */
+  close(): Promise<void>;
+}
