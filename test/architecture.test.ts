@@ -87,6 +87,7 @@ const table: Table = {
       room: 'server',
       files: 'apps/server/src/main.ts',
       allowed: ['core', 'ports', 'runtime', 'adapters', 'http', 'config'].concat([
+        'apps/server/package.json',
         'protocol',
         'protocol-node',
         'node:*',

@@ -4,7 +4,6 @@ import {
   handlingSchema,
   onDisconnectSchema,
   originSchema,
-  sourceSchema,
   textPartSchema,
   usageSchema,
 } from './events.ts';

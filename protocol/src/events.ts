@@ -68,6 +68,8 @@ export type OnDisconnect = InferKnown<typeof onDisconnectSchema>;
 export const originSchema = z.looseObject({
   /** What created the session. */
   kind: z.enum(['cli', 'http', 'gateway', 'schedule', 'webhook', 'agent']),
+  /** The first 16 hex digits of the SHA-256 of the Idempotency-Key that it was created with. */
+  idempotency: z.string().optional(),
 });
 export type Origin = InferKnown<typeof originSchema>;
 

@@ -49,8 +49,8 @@ interface Place {
   name: string;
 }
 
-/** Tests, and the suites that adapters pass: they may import more, and use what they like. */
-const testFile = /\.(test|contract)\.ts$/;
+/** Tests, what they share, and the suites that adapters pass: they may import more, and use what they like. */
+const testFile = /\.(test|contract|testing)\.ts$|\/testing\.ts$/;
 const forTests = ['npm:vitest', 'npm:fast-check', 'node:*', 'test'];
 
 const packageFolder = /^(protocol|apps\/[^/]+|gateways\/[^/]+)\//;

@@ -1,120 +1,11 @@
-import type {
-  AssistantPart,
-  EndReason,
-  ErrorInfo,
-  Handling,
-  MessageSource,
-  OnDisconnect,
-  OnInterrupt,
-  Origin,
-  QueueMode,
-  SessionEvent,
-  TextPart,
-  ToolCall,
-  ToolEffect,
-  ToolOutcome,
-  TurnLimits,
-  Usage,
-} from '@duragent/protocol';
+import type { ErrorInfo, SessionEvent } from '@duragent/protocol';
 import { evolve, workedMs } from './evolve.ts';
+import type { Facts } from './facts.ts';
 import { retryAfterFailure } from './retry.ts';
-import {
-  MAX_CRASH_RESUMES,
-  MAX_PENDING,
-  type OpenCall,
-  type OpenTurn,
-  type SessionState,
-} from './state.ts';
-
-/** What may be submitted to a session. Ids are made by whoever submits; a repeated or stale input decides to nothing. */
-export type SessionInput =
-  | {
-      type: 'start';
-      session: string;
-      agent: string;
-      key?: string;
-      origin: Origin;
-      on_disconnect?: OnDisconnect;
-      labels: Record<string, string>;
-    }
-  | {
-      type: 'receive';
-      message_id: string;
-      source: MessageSource;
-      content: TextPart[];
-      handling: Handling;
-    }
-  | {
-      type: 'model_finished';
-      turn: string;
-      step: number;
-      attempt: number;
-      message_id: string;
-      input_seq: number;
-      content: AssistantPart[];
-      tool_calls: ToolCall[];
-      finish_reason: string;
-      usage?: Usage;
-      model: string;
-    }
-  | {
-      type: 'model_failed';
-      turn: string;
-      step: number;
-      attempt: number;
-      model: string;
-      error: ErrorInfo;
-      retryable: boolean;
-      retryAfterMs?: number;
-      usage?: Usage;
-    }
-  | {
-      type: 'tool_result';
-      turn: string;
-      call: string;
-      outcome: ToolOutcome;
-      content: string;
-      details: Record<string, unknown>;
-    }
-  /** A person stops the turn; `draft` is what they saw of the answer so far. */
-  | { type: 'cancel'; draft?: Draft }
-  | { type: 'deadline'; turn: string }
-  | { type: 'attach' }
-  | { type: 'detach' }
-  | { type: 'drain' }
-  | { type: 'recover'; torn?: { bytes: number; savedAs: string } }
-  | { type: 'end'; reason: EndReason; draft?: Draft };
-
-/** The text of a step that has not ended. */
-export interface Draft {
-  turn: string;
-  step: number;
-  attempt: number;
-  message_id: string;
-  input_seq: number;
-  text: string;
-  model: string;
-}
-
-/** The settings and the moment a decision is made with; stamped by the actor. */
-export interface Rules {
-  /** Wall clock, ms since 1970. */
-  now: number;
-  epoch: number;
-  agentHash: string;
-  limits: TurnLimits;
-  queue: QueueMode;
-  /** The agent's setting, else the server's; the session's own goes first. */
-  onDisconnect: OnDisconnect;
-  tools: ReadonlyMap<string, { effect: ToolEffect; onInterrupt: OnInterrupt }>;
-  /** The tool calls of the last assistant message: their arguments, which the state does not hold. */
-  calls: readonly ToolCall[];
-  /** The turn that everyone left while it worked, 5 s ago or more; null: somebody is there, or nobody was. */
-  leftTurn: string | null;
-}
-
-type Fresh<T> = T extends SessionEvent ? Omit<T, 'seq' | 'epoch' | 'at'> : never;
-type Facts = Fresh<SessionEvent>[];
+import type { Rules } from './rules.ts';
+import type { Draft, SessionInput } from './session-input.ts';
+import { MAX_CRASH_RESUMES, MAX_PENDING, type OpenTurn, type SessionState } from './state.ts';
+import { closeCutCalls, endStartedCalls, startTools } from './tool-calls.ts';
 
 /**
  * The events that an input causes, stamped and in order; none where it changes nothing. Never
@@ -125,12 +16,12 @@ export function decide(state: SessionState, input: SessionInput, rules: Rules): 
   let current = state;
   const record = (facts: Facts): void => {
     for (const fact of facts) {
-      const event = {
+      const event: SessionEvent = {
         seq: current.seq + 1,
         epoch: rules.epoch,
         at: new Date(rules.now).toISOString(),
         ...fact,
-      } as SessionEvent;
+      };
       events.push(event);
       current = evolve(current, event);
     }
@@ -287,35 +178,6 @@ function recover(
   return facts;
 }
 
-/** Calls that an earlier epoch started: repeated where the tool allows it, else of unknown outcome. */
-function closeCutCalls(turn: OpenTurn, rules: Rules): Facts {
-  return turn.calls
-    .filter((call) => call.status === 'started' && call.epoch < rules.epoch)
-    .map((call) =>
-      call.onInterrupt === 'retry' && call.effect !== 'effectful'
-        ? startCall(turn, call, call, rules)
-        : unknownOutcome(turn, call),
-    );
-}
-
-function endStartedCalls(turn: OpenTurn): Facts {
-  return turn.calls
-    .filter((call) => call.status === 'started')
-    .map((call) => unknownOutcome(turn, call));
-}
-
-function unknownOutcome(turn: OpenTurn, call: OpenCall): Facts[number] {
-  return {
-    type: 'tool_finished',
-    turn: turn.turn,
-    call: call.call,
-    outcome: 'unknown',
-    content:
-      'The server was restarted while this ran, so its outcome is unknown: it may have happened wholly, in part, or not at all. Check before you do it again.',
-    details: {},
-  };
-}
-
 /** What the state asks for by itself, one step at a time; nothing at rest. `before` is the state the input met. */
 function settle(state: SessionState, before: SessionState, rules: Rules): Facts {
   if (state.ended) return [];
@@ -389,48 +251,6 @@ function startTurn(state: SessionState, rules: Rules): Facts {
 /** The turn that a message starts is named after it, so that deciding twice names the same turn. */
 function turnOf(messageId: string): string {
   return `turn_${messageId.slice(messageId.indexOf('_') + 1)}`;
-}
-
-/** Starts what may run now: any number of calls without effect side by side, one with effect by itself. */
-function startTools(turn: OpenTurn, rules: Rules): Facts {
-  const running = turn.calls.filter((call) => call.status === 'started');
-  const call = turn.calls.find((one) => one.status === 'proposed');
-  if (!call) return [];
-  const tool = rules.tools.get(call.name);
-  if (!tool) {
-    const known = [...rules.tools.keys()].sort().join(', ');
-    return [
-      {
-        type: 'tool_finished',
-        turn: turn.turn,
-        call: call.call,
-        outcome: 'error',
-        content: `There is no tool named ${call.name.slice(0, 100)}. ${known ? `There are: ${known}.` : 'This agent has no tools.'}`,
-        details: {},
-      },
-    ];
-  }
-  const alone = tool.effect !== 'pure' || running.some((one) => one.effect !== 'pure');
-  return alone && running.length > 0 ? [] : [startCall(turn, call, tool, rules)];
-}
-
-function startCall(
-  turn: OpenTurn,
-  call: OpenCall,
-  tool: { effect: ToolEffect; onInterrupt: OnInterrupt },
-  rules: Rules,
-): Facts[number] {
-  const asked = rules.calls.find((one) => one.call === call.call);
-  return {
-    type: 'tool_started',
-    turn: turn.turn,
-    call: call.call,
-    provider_call_id: asked?.provider_call_id ?? '',
-    name: call.name,
-    arguments: asked?.arguments ?? {},
-    effect: tool.effect,
-    on_interrupt: tool.onInterrupt,
-  };
 }
 
 /** Closes a turn before its end: no call stays without a result, and what was seen of the answer is kept. */

@@ -1,7 +1,8 @@
 import type { SessionEvent } from '@duragent/protocol';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { decide, type SessionInput } from './decide.ts';
+import { decide } from './decide.ts';
+import type { SessionInput } from './session-input.ts';
 import { evolve } from './evolve.ts';
 import { foldLog, foldOn, packState } from './fold.ts';
 import { next } from './next.ts';

@@ -14,13 +14,19 @@ export interface SessionSummary {
   end_reason?: EndReason;
   /** Whether a turn is open and paused. */
   paused: boolean;
+  /** Whether it would go on by itself if it were open. */
+  has_work: boolean;
   turns: number;
   usage: Usage;
   last_seq: number;
   /** The beginning of the last message of a person. */
   preview?: string;
-  /** First 16 hex digits of the SHA-256 of the Idempotency-Key that created it. */
-  idempotency?: string;
+}
+
+/** Whether the session goes on by itself: a turn that is not paused for want of people, or a message without one. */
+export function hasWork({ turn, pending, ended }: SessionState): boolean {
+  if (ended) return false;
+  return turn ? turn.paused !== 'disconnected' : pending.length > 0;
 }
 
 export function summarize(state: SessionState): SessionSummary {
@@ -34,6 +40,7 @@ export function summarize(state: SessionState): SessionSummary {
     updated_at: state.updatedAt,
     ...(state.ended ? { ended_at: state.ended.at, end_reason: state.ended.reason } : {}),
     paused: state.turn?.paused != null,
+    has_work: hasWork(state),
     turns: state.turns,
     usage: state.usage,
     last_seq: state.seq,

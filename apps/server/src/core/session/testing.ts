@@ -1,5 +1,7 @@
 import type { SessionEvent, TextPart } from '@duragent/protocol';
-import { decide, type Rules, type SessionInput } from './decide.ts';
+import { decide } from './decide.ts';
+import type { Rules } from './rules.ts';
+import type { SessionInput } from './session-input.ts';
 import { evolve } from './evolve.ts';
 import { initialState, type SessionState } from './state.ts';
 

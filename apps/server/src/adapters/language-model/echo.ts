@@ -1,0 +1,111 @@
+import { setImmediate as nextTick, setTimeout as delay } from 'node:timers/promises';
+import type { Usage } from '@duragent/protocol';
+import type { ModelChunk, ModelRequest, ModelToolCall } from '../../ports/language-model.ts';
+import { abortedFailure } from './failures.ts';
+
+/** The longest pause between words that `delay-<ms>` may ask for, in ms. */
+const MAX_DELAY_MS = 60_000;
+
+/**
+ * A model that needs no key and no network: it answers with the last thing it was told, word by
+ * word, and says what it is. `!bash {"command":"date"}` makes it call the tool `bash`; after
+ * tool results it answers with them. The model name `delay-<ms>` pauses that long before each
+ * word, for trying what happens while an answer streams; any other name means nothing.
+ */
+export async function* streamEcho(
+  request: ModelRequest,
+  { signal }: { signal: AbortSignal },
+): AsyncGenerator<ModelChunk, void, undefined> {
+  const model = `echo/${request.model.name === '' ? 'echo' : request.model.name}`;
+  const call = askedCall(request);
+  const text = call === null ? `echo (no model is configured): ${lastTold(request)}` : '';
+  yield* streamText(text, words(text), { signal, model, delayMs: delayOf(request.model.name) });
+  if (signal.aborted) return;
+  yield {
+    type: 'done',
+    content: text === '' ? [] : [{ type: 'text', text }],
+    toolCalls: call === null ? [] : [call],
+    finishReason: call === null ? 'stop' : 'tool_calls',
+    usage: estimateUsage(request, text + (call === null ? '' : JSON.stringify(call.arguments))),
+    model,
+  };
+}
+
+/**
+ * Yields pieces as deltas of text or reasoning, and lets the event loop run before each. When the
+ * signal aborts it ends with the `failed` that the port asks for.
+ */
+export async function* streamText(
+  text: string,
+  pieces: Iterable<string>,
+  options: { signal: AbortSignal; model: string; delayMs: number; type?: 'text' | 'reasoning' },
+): AsyncGenerator<ModelChunk, void, undefined> {
+  const { signal, model, delayMs, type = 'text' } = options;
+  for (const piece of text === '' ? [] : pieces) {
+    // An abort ends the pause; what it means is decided below.
+    if (delayMs > 0) await delay(delayMs, undefined, { signal }).catch(() => undefined);
+    else await nextTick();
+    if (signal.aborted) break;
+    yield { type, text: piece };
+  }
+  if (signal.aborted) {
+    yield { type: 'failed', error: abortedFailure(), model };
+  }
+}
+
+/** The text cut after each run of spaces. */
+export function words(text: string): string[] {
+  return text.match(/\S*\s+|\S+/g) ?? [];
+}
+
+/** Tokens as bytes / 4, where nobody counts them. */
+export function estimateUsage(request: ModelRequest, output: string): Usage {
+  let bytes = Buffer.byteLength(request.system);
+  for (const message of request.messages) {
+    if (message.role === 'user') bytes += Buffer.byteLength(message.text);
+    else if (message.role === 'tool') {
+      for (const result of message.results) bytes += Buffer.byteLength(result.content);
+    } else {
+      for (const part of message.content) bytes += Buffer.byteLength(part.text);
+    }
+  }
+  return {
+    input_tokens: Math.ceil(bytes / 4),
+    output_tokens: Math.ceil(Buffer.byteLength(output) / 4),
+  };
+}
+
+/** What was said last: the results of tools, or the user's text. */
+function lastTold(request: ModelRequest): string {
+  const last = request.messages.at(-1);
+  if (last?.role === 'tool') return last.results.map((result) => result.content).join('\n');
+  return request.messages.findLast((message) => message.role === 'user')?.text ?? '';
+}
+
+function askedCall(request: ModelRequest): ModelToolCall | null {
+  const last = request.messages.at(-1);
+  if (last?.role !== 'user') return null;
+  const match = /^\s*!([\w.:-]{1,128})\s+(\{.*\})\s*$/s.exec(last.text);
+  if (match === null) return null;
+  const [, name = '', text = ''] = match;
+  return {
+    // Unlike any other in this conversation, and the same when the call is tried again.
+    provider_call_id: `echo_${request.messages.length}`,
+    name,
+    arguments: parse(text),
+  };
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    // The port's promise for arguments that are no JSON: the raw text.
+    return text;
+  }
+}
+
+function delayOf(name: string): number {
+  const match = /^delay-(\d{1,6})$/.exec(name);
+  return match === null ? 0 : Math.min(Number(match[1]), MAX_DELAY_MS);
+}

@@ -1,0 +1,355 @@
+import { DuragentError } from '@duragent/protocol';
+import { mkdir, mkdtemp, readFile, realpath, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { configFileSchema } from './config-schema.ts';
+import { loadConfig, type ConfigFlags } from './load-config.ts';
+import { readYaml } from './yaml-file.ts';
+
+const REPOSITORY = new URL('../../../../', import.meta.url).pathname;
+
+let root: string;
+let cwd: string;
+let home: string;
+
+beforeEach(async () => {
+  root = await realpath(await mkdtemp(join(tmpdir(), 'duragent-config-')));
+  cwd = join(root, 'work');
+  home = join(root, 'home');
+  await mkdir(cwd);
+  await mkdir(home);
+});
+afterEach(() => rm(root, { recursive: true, force: true }));
+
+async function write(path: string, text: string): Promise<string> {
+  const file = join(root, path);
+  await mkdir(dirname(file), { recursive: true });
+  await writeFile(file, text);
+  return file;
+}
+
+const load = (flags: ConfigFlags = {}, env: Record<string, string> = {}) =>
+  loadConfig({ cwd, home, env, flags });
+
+async function errorOf(flags: ConfigFlags = {}, env: Record<string, string> = {}) {
+  const error = await load(flags, env).catch((cause: unknown) => cause);
+  if (error instanceof DuragentError) return error;
+  throw new Error('the configuration was taken');
+}
+
+describe('the file', () => {
+  const places = [
+    'work/duragent.yaml',
+    'work/duragent.yml',
+    'work/.duragent/duragent.yaml',
+    'home/.config/duragent/duragent.yaml',
+    'home/.config/duragent/duragent.yml',
+  ];
+
+  it('is the first that exists of the known places', async () => {
+    for (const [index, place] of places.toReversed().entries()) {
+      const file = await write(place, `server: { port: ${9000 + index} }`);
+      expect(await load()).toMatchObject({ file, port: 9000 + index });
+    }
+  });
+
+  it('is the one that was typed, else the one of DURAGENT_CONFIG', async () => {
+    await write('work/duragent.yaml', 'server: { port: 9000 }');
+    const typed = await write('else/a.yaml', 'server: { port: 9001 }');
+    const named = await write('home/b.yml', 'server: { port: 9002 }');
+    expect(await load({ config: '../else/a.yaml' }, { DURAGENT_CONFIG: named })).toMatchObject({
+      file: typed,
+      port: 9001,
+    });
+    expect(await load({}, { DURAGENT_CONFIG: '~/b.yml' })).toMatchObject({
+      file: named,
+      port: 9002,
+    });
+  });
+
+  it('is not needed, unless that is asked for', async () => {
+    expect(await load()).toMatchObject({ file: null, workspaceRoot: cwd, warnings: [] });
+    expect((await errorOf({ requireConfig: true })).message).toContain('there is no duragent.yaml');
+  });
+
+  it('that was asked for has to be there and YAML by name', async () => {
+    const missing = await errorOf({ config: 'no.yaml' });
+    expect(missing.code).toBe('config_invalid');
+    expect(missing.message).toContain('--config: there is no file');
+    await write('work/a.json', '{}');
+    const wrong = await errorOf({}, { DURAGENT_CONFIG: 'a.json' });
+    expect(wrong.code).toBe('config_invalid');
+    expect(wrong.message).toContain('not named .yaml or .yml');
+  });
+
+  it('that cannot be read is an error', async () => {
+    await mkdir(join(cwd, 'duragent.yaml'));
+    expect((await errorOf()).message).toBe('duragent.yaml:1:1: this is not a regular file');
+    await writeFile(join(root, 'bytes.yaml'), Buffer.from([0x61, 0x3a, 0x20, 0xff]));
+    const error = await errorOf({ config: '../bytes.yaml' });
+    expect(error.message).toContain('bytes.yaml:1:1: the file is not UTF-8 text');
+  });
+
+  it('of 257 KiB is an error', async () => {
+    await write('work/duragent.yaml', '#'.repeat(257 * 1024));
+    expect((await errorOf()).message).toBe(
+      'duragent.yaml:1:1: the file is larger than 256 KiB; make it smaller',
+    );
+  });
+});
+
+describe('a value', () => {
+  const flag = {
+    port: '1001',
+    host: 'flag',
+    dataDir: 'flag',
+    apiToken: 'f'.repeat(16),
+    adminToken: 'F'.repeat(16),
+  };
+  const env = {
+    DURAGENT_PORT: '1002',
+    DURAGENT_HOST: 'env',
+    DURAGENT_DATA_DIR: 'env',
+    DURAGENT_API_TOKEN: 'e'.repeat(16),
+    DURAGENT_ADMIN_TOKEN: 'E'.repeat(16),
+  };
+  const file = [
+    'data_dir: file',
+    'server: { port: 1003, host: file, api_token: yyyyyyyyyyyyyyyy }',
+    'admin: { token: YYYYYYYYYYYYYYYY }',
+  ].join('\n');
+  const rows = [
+    [flag, env, true, 1001, 'flag', 'f', 'F'],
+    [flag, {}, true, 1001, 'flag', 'f', 'F'],
+    [flag, env, false, 1001, 'flag', 'f', 'F'],
+    [{}, env, true, 1002, 'env', 'e', 'E'],
+    [{}, env, false, 1002, 'env', 'e', 'E'],
+    [{}, {}, true, 1003, 'file', 'y', 'Y'],
+  ] as const;
+
+  it.each(rows)('comes from flag, environment, file in this order (%#)', async (...row) => {
+    const [flags, variables, withFile, port, word, api, admin] = row;
+    if (withFile) await write('work/duragent.yaml', file);
+    expect(await load(flags, variables)).toMatchObject({
+      port,
+      portExplicit: port !== 1003,
+      host: word,
+      dataDir: join(cwd, word),
+      apiToken: api.repeat(16),
+      adminToken: admin.repeat(16),
+    });
+  });
+
+  it('is the default where nothing says it', async () => {
+    expect(await load()).toMatchObject({
+      host: '127.0.0.1',
+      port: 8080,
+      portExplicit: false,
+      dataDir: join(cwd, '.duragent'),
+      sessionsPath: join(cwd, '.duragent', 'sessions'),
+      agents: { path: join(cwd, '.duragent', 'agents'), cacheSize: 10_000 },
+      apiToken: null,
+      adminToken: null,
+      httpEnabled: true,
+      cliEnabled: true,
+      requestTimeoutMs: 300_000,
+      session: { onDisconnect: 'continue', outputBufferSize: 1000 },
+      models: { attempts: 3, maxConcurrent: 16, ollamaHost: 'http://127.0.0.1:11434' },
+      timezone: Intl.DateTimeFormat().resolvedOptions().timeZone,
+    });
+  });
+
+  it.each([
+    ['DURAGENT_PORT', '80a'],
+    ['DURAGENT_PORT', '65536'],
+    ['DURAGENT_PORT', '-1'],
+    ['DURAGENT_PORT', '1e3'],
+    ['DURAGENT_PORT', ''],
+    ['DURAGENT_HOST', 'a b'],
+    ['DURAGENT_HOST', 'http://x'],
+    ['DURAGENT_DATA_DIR', ''],
+    ['DURAGENT_API_TOKEN', 'canary-3b'],
+    ['DURAGENT_ADMIN_TOKEN', ''],
+    ['OLLAMA_HOST', 'host:99999'],
+  ])('of an invalid variable is refused: %s=%j', async (name, value) => {
+    const error = await errorOf({}, { [name]: value });
+    expect(error.code).toBe('config_invalid');
+    expect(error.message).toMatch(new RegExp(`^${name}: .*; correct the variable or unset it$`));
+    expect(error.message).not.toContain('canary');
+  });
+
+  it.each([
+    { port: '80a' },
+    { port: 70_000 },
+    { host: 'a b' },
+    { adminToken: 'short' },
+    { dataDir: '' },
+  ])('of an invalid flag is a usage error: %j', async (flags) => {
+    expect((await errorOf(flags)).code).toBe('usage');
+  });
+
+  it('that is wrong is reported with all others, files first', async () => {
+    await write('work/duragent.yaml', 'server:\n  prot: 1\n  port: x\n');
+    const error = await errorOf({}, { DURAGENT_PORT: 'x', DURAGENT_HOST: '' });
+    expect(error.message.split('\n')).toEqual([
+      'duragent.yaml:2:3: unknown key "prot"; did you mean "port"?',
+      'duragent.yaml:3:9: server.port: expected a port from 0 to 65535',
+      'DURAGENT_HOST: it is set and empty; correct the variable or unset it',
+      'DURAGENT_PORT: expected a port from 0 to 65535; correct the variable or unset it',
+    ]);
+    expect(error.details['faults']).toMatchObject([
+      { file: 'duragent.yaml', line: 2, column: 3 },
+      { file: 'duragent.yaml', line: 3, column: 9 },
+    ]);
+  });
+});
+
+describe('.env beside the file', () => {
+  it('is read and never overrides', async () => {
+    await write('else/duragent.yaml', 'server: { api_token: "${TOKEN}" }');
+    await write(
+      'else/.env',
+      'TOKEN=from-dotenv-000000\nDURAGENT_PORT=1004\nDURAGENT_HOST=dotenv\n',
+    );
+    const config = await load({ config: '../else/duragent.yaml' }, { DURAGENT_PORT: '1005' });
+    expect(config).toMatchObject({
+      apiToken: 'from-dotenv-000000',
+      port: 1005,
+      host: 'dotenv',
+      portExplicit: true,
+    });
+  });
+
+  it('elsewhere is not read', async () => {
+    await write('work/.env', 'DURAGENT_PORT=1004\n');
+    await write('else/duragent.yaml', '');
+    expect((await load({ config: '../else/duragent.yaml' })).port).toBe(8080);
+    expect((await load()).port).toBe(8080);
+  });
+});
+
+describe('paths', () => {
+  it('of the file start at its folder, and ~ is the home directory', async () => {
+    await write('else/duragent.yaml', 'data_dir: ./d\nagents: { static: { path: ~/agents } }\n');
+    expect(await load({ config: '../else/duragent.yaml' })).toMatchObject({
+      workspaceRoot: join(root, 'else'),
+      dataDir: join(root, 'else/d'),
+      sessionsPath: join(root, 'else/d/sessions'),
+      agents: { path: join(home, 'agents') },
+    });
+  });
+
+  it('that were typed start where they were typed', async () => {
+    await write('else/duragent.yaml', 'data_dir: ./d\n');
+    const flags = { config: '../else/duragent.yaml', dataDir: './t', agentsDir: 'a' };
+    expect(await load(flags)).toMatchObject({
+      dataDir: join(cwd, 't'),
+      agents: { path: join(cwd, 'a') },
+    });
+  });
+
+  it.each([
+    ['else/duragent.yaml', 'else/.duragent'],
+    ['else/.duragent/duragent.yaml', 'else/.duragent'],
+    ['home/.config/duragent/duragent.yaml', 'work/.duragent'],
+  ])('with %s the data directory is %s', async (file, dataDir) => {
+    await write(file, '');
+    expect((await load({ config: join(root, file) })).dataDir).toBe(join(root, dataDir));
+  });
+});
+
+describe('rules of the file', () => {
+  it('server.port and gateways.http.port are one setting', async () => {
+    await write('work/duragent.yaml', 'gateways: { http: { port: 9 } }');
+    expect((await load()).port).toBe(9);
+    await write('work/duragent.yaml', 'server: { port: 9 }\ngateways: { http: { port: 9 } }');
+    expect((await load()).port).toBe(9);
+    await write('work/duragent.yaml', 'server: { port: 9 }\ngateways: { http: { port: 8080 } }');
+    expect((await errorOf()).message).toMatch(
+      /^duragent\.yaml:2:21: gateways\.http\.port and server\.port/,
+    );
+  });
+
+  it('a strict port is explicit', async () => {
+    await write('work/duragent.yaml', 'server: { port_strict: true }');
+    expect(await load()).toMatchObject({ port: 8080, portExplicit: true });
+  });
+
+  it('something has to be able to reach the server', async () => {
+    await write(
+      'work/duragent.yaml',
+      'gateways: { http: { enabled: false }, cli: { enabled: false } }',
+    );
+    expect((await errorOf()).message).toMatch(
+      /^duragent\.yaml:1:1: nothing could reach this server/,
+    );
+  });
+
+  it('keys without effect and old names are warnings', async () => {
+    const text = [
+      'agents_dir: a',
+      'gateways:',
+      '  external:',
+      '    - { name: tg, command: x, config: { bot_token: y } }',
+      'delivery: { mirror: true, ttl: 1h }',
+      'services: { memory: { path: .duragent/memory }, artifacts: { path: x } }',
+    ];
+    await write('work/duragent.yaml', text.join('\n'));
+    expect((await load()).warnings).toEqual([
+      'duragent.yaml:1:1: agents_dir is read; its name is now agents.static.path',
+      'duragent.yaml:3:3: gateways.external is checked but has no effect in this version',
+      'duragent.yaml:5:27: delivery.ttl is checked but has no effect in this version',
+      'duragent.yaml:6:62: services.artifacts.path is checked but has no effect in this version',
+    ]);
+  });
+});
+
+describe('keys of models', () => {
+  it('come from the environment, also per agent; empty is none', async () => {
+    const config = await load(
+      {},
+      {
+        ANTHROPIC_API_KEY: 'a',
+        OPENAI_API_KEY: '',
+        DURAGENT_AGENT_MY_BOT_API_KEY: 'b',
+      },
+    );
+    expect(config.models.keys).toEqual({ anthropic: 'a', openai: null, openrouter: null });
+    expect(config.models.agentKey('my-bot')).toBe('b');
+    expect(config.models.agentKey('other')).toBeNull();
+  });
+});
+
+describe("this repository's duragent.yaml", () => {
+  it('loads without a warning', async () => {
+    const config = await loadConfig({ cwd: REPOSITORY, home, env: {} });
+    expect(config).toMatchObject({ defaultAgent: 'assistant', warnings: [] });
+    expect(config.dataDir).toBe(join(REPOSITORY, '.duragent'));
+  });
+
+  it('holds every key there is, with its default', async () => {
+    const text = await readFile(join(REPOSITORY, 'duragent.yaml'), 'utf8');
+    const reading = readYaml(text, 'duragent.yaml', configFileSchema);
+    if (!reading.ok) throw new Error(JSON.stringify(reading.faults));
+    const { value } = reading;
+    const standard = configFileSchema.parse({});
+    const missing: string[] = [];
+    const walk = (map: object, path: string[]): void => {
+      for (const [key, below] of Object.entries(map)) {
+        if (reading.at([...path, key], '') === null) missing.push([...path, key].join('.'));
+        if (below !== null && typeof below === 'object' && !Array.isArray(below)) {
+          walk(below as object, [...path, key]);
+        }
+      }
+    };
+    walk(standard, []);
+    expect(missing).toEqual([]);
+    expect(value).toEqual({
+      ...standard,
+      data_dir: '.duragent',
+      default_agent: 'assistant',
+      agents: { ...standard.agents, static: { ...standard.agents.static, path: './agents' } },
+    });
+  });
+});

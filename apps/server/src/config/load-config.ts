@@ -1,0 +1,273 @@
+import { DuragentError, type OnDisconnect } from '@duragent/protocol';
+import { homedir } from 'node:os';
+import { isAbsolute, join, relative, resolve } from 'node:path';
+import { parseEnv } from 'node:util';
+import type { z } from 'zod';
+import type { FileFault } from '../core/agent.ts';
+import { changedKeys } from './changed-keys.ts';
+import {
+  configFileSchema,
+  hostSchema,
+  keysWithoutEffect,
+  oldNames,
+  pathSchema,
+  portSchema,
+  tokenSchema,
+  type ConfigFile,
+} from './config-schema.ts';
+import {
+  parsePort,
+  readAgentKey,
+  readModelKeys,
+  readSettings,
+  type ModelKeys,
+} from './environment.ts';
+import { expandHome, findConfig, type ConfigPlace } from './find-config.ts';
+import type { Environment } from './substitute.ts';
+import { readTextFile } from './text-file.ts';
+import { readYaml, type YamlReading } from './yaml-file.ts';
+
+/** What was typed; each goes before the environment and the file. */
+export interface ConfigFlags {
+  config?: string;
+  /** No file is a fault. */
+  requireConfig?: boolean;
+  host?: string;
+  port?: string | number;
+  dataDir?: string;
+  agentsDir?: string;
+  apiToken?: string;
+  adminToken?: string;
+}
+
+/** How this server is to run: every value checked, every path absolute, durations in ms. */
+export interface Config {
+  /** The file it was read from; null: there was none. */
+  file: string | null;
+  /** The folder that people call the workspace: it holds the data directory, where that is the default one. */
+  workspaceRoot: string;
+  dataDir: string;
+  sessionsPath: string;
+  agents: { path: string; cacheSize: number };
+  defaultAgent: string | null;
+  /** IANA. */
+  timezone: string;
+  host: string;
+  port: number;
+  /** The port was typed, comes from the environment, or is strict: only this one will do. */
+  portExplicit: boolean;
+  publicUrl: string | null;
+  hosts: string[];
+  apiToken: string | null;
+  adminToken: string | null;
+  adminEnabled: boolean;
+  httpEnabled: boolean;
+  cliEnabled: boolean;
+  requestTimeoutMs: number;
+  idleTimeoutMs: number;
+  keepAliveIntervalMs: number;
+  maxConnections: number;
+  session: { onDisconnect: OnDisconnect; outputBufferSize: number };
+  models: {
+    /** How often a call is tried. */
+    attempts: number;
+    maxConcurrent: number;
+    keys: ModelKeys;
+    /** The key that belongs to one agent, by its name; null: there is none. */
+    agentKey(agent: string): string | null;
+    /** Base URL without `/v1`, such as `http://127.0.0.1:11434`. */
+    ollamaHost: string;
+  };
+  logs: ConfigFile['logs'];
+  allowNetworkFs: boolean;
+  /** What to tell the operator: old names, and keys that change nothing in this version. */
+  warnings: string[];
+}
+
+/**
+ * Loads the configuration: a flag that was typed, else the environment (and the `.env` beside the
+ * file, which never overrides), else the file, else the default.
+ * @throws DuragentError `usage` for a flag; `config_invalid` with every other fault, one a line as
+ *   `file:line:column: text` or `VARIABLE: text`, and `details.faults: FileFault[]`.
+ */
+export async function loadConfig(options: {
+  cwd: string;
+  env: Environment;
+  flags?: ConfigFlags;
+  /** Default: the user's home directory. */
+  home?: string;
+}): Promise<Config> {
+  const { cwd, flags = {}, home = homedir() } = options;
+  const typed = readFlags(flags);
+  const variable = options.env['DURAGENT_CONFIG'];
+  const place = await findConfig({ cwd, home, flag: flags.config, variable });
+  if (place.file === null && flags.requireConfig === true) {
+    const message = 'there is no duragent.yaml here; make one, or name it with --config';
+    throw new DuragentError('config_invalid', message);
+  }
+  const { env, faults: dotenvFaults } = await readDotenv(place, options.env, cwd);
+  const reading = await readConfigFile(place, env, cwd);
+  const { settings, faults: variableFaults } = readSettings(env);
+  const faults = [...dotenvFaults, ...(reading.ok ? crossFaults(reading) : reading.faults)];
+  if (!reading.ok || faults.length > 0 || variableFaults.length > 0) {
+    throw new DuragentError(
+      'config_invalid',
+      [...faults.map(formatFault), ...variableFaults].join('\n'),
+      { details: { faults } },
+    );
+  }
+
+  const file = reading.value;
+  const fromCwd = (path: string): string => resolve(cwd, expandHome(path, home));
+  const fromFile = (path: string): string => resolve(place.base, expandHome(path, home));
+  const asked = typed.dataDir ?? settings.dataDir;
+  const filed =
+    file.data_dir === null ? join(place.workspaceRoot, '.duragent') : fromFile(file.data_dir);
+  const dataDir = asked === undefined ? filed : fromCwd(asked);
+  const paths = fillPaths(file, dataDir, fromFile);
+  const { agentsDir } = typed;
+  const explicitPort = typed.port ?? settings.port;
+  return {
+    file: place.file,
+    workspaceRoot: place.workspaceRoot,
+    dataDir,
+    sessionsPath: paths.services.session.path,
+    agents: {
+      path: agentsDir === undefined ? paths.agents.static.path : fromCwd(agentsDir),
+      cacheSize: file.agents.cache_size,
+    },
+    defaultAgent: file.default_agent,
+    timezone: file.timezone ?? Intl.DateTimeFormat().resolvedOptions().timeZone,
+    host: typed.host ?? settings.host ?? file.server.host,
+    port: explicitPort ?? filePort(reading),
+    portExplicit: explicitPort !== undefined || file.server.port_strict,
+    publicUrl: file.server.public_url,
+    hosts: file.server.hosts,
+    apiToken: typed.apiToken ?? settings.apiToken ?? file.server.api_token,
+    adminToken: typed.adminToken ?? settings.adminToken ?? file.admin.token,
+    adminEnabled: file.admin.enabled,
+    httpEnabled: file.gateways.http.enabled,
+    cliEnabled: file.gateways.cli.enabled,
+    requestTimeoutMs: file.server.request_timeout_seconds * 1000,
+    idleTimeoutMs: file.server.idle_timeout_seconds * 1000,
+    keepAliveIntervalMs: file.server.keep_alive_interval_seconds * 1000,
+    maxConnections: file.server.max_connections,
+    session: {
+      onDisconnect: file.session.on_disconnect,
+      outputBufferSize: file.session.output_buffer_size,
+    },
+    models: {
+      attempts: file.models.retry.attempts,
+      maxConcurrent: file.models.max_concurrent,
+      keys: readModelKeys(env),
+      agentKey: (agent) => readAgentKey(env, agent),
+      ollamaHost: settings.ollamaHost,
+    },
+    logs: file.logs,
+    allowNetworkFs: file.allow_network_fs,
+    warnings: warningsOf(reading, paths, fillPaths(configFileSchema.parse({}), dataDir, fromFile)),
+  };
+}
+
+type GoodReading = Extract<YamlReading<ConfigFile>, { ok: true }>;
+
+function readFlags(flags: ConfigFlags) {
+  function read<T>(name: string, schema: z.ZodType<T>, value: unknown): T | undefined {
+    if (value === undefined) return undefined;
+    const result = schema.safeParse(value);
+    if (result.success) return result.data;
+    throw new DuragentError('usage', `${name}: ${result.error.issues[0]?.message ?? 'not usable'}`);
+  }
+  const port = typeof flags.port === 'string' ? parsePort(flags.port) : flags.port;
+  return {
+    host: read('--host', hostSchema, flags.host),
+    port: read('--port', portSchema, port),
+    dataDir: read('--data-dir', pathSchema, flags.dataDir),
+    agentsDir: read('--agents-dir', pathSchema, flags.agentsDir),
+    apiToken: read('--api-token', tokenSchema, flags.apiToken),
+    adminToken: read('--admin-token', tokenSchema, flags.adminToken),
+  };
+}
+
+/** The environment with what the `.env` beside the file adds. */
+async function readDotenv(place: ConfigPlace, env: Environment, cwd: string) {
+  if (place.file === null) return { env, faults: [] };
+  const file = join(place.base, '.env');
+  const reading = await readTextFile(file);
+  if (reading.ok) return { env: { ...parseEnv(reading.text), ...env }, faults: [] };
+  return { env, faults: reading.missing ? [] : [startOf(shownPath(file, cwd), reading.reason)] };
+}
+
+async function readConfigFile(
+  { file }: ConfigPlace,
+  env: Environment,
+  cwd: string,
+): Promise<YamlReading<ConfigFile>> {
+  const shown = file === null ? '' : shownPath(file, cwd);
+  const options = { env, renames: oldNames };
+  if (file === null) return readYaml('', shown, configFileSchema, options);
+  const reading = await readTextFile(file);
+  if (reading.ok) return readYaml(reading.text, shown, configFileSchema, options);
+  return { ok: false, faults: [startOf(shown, reading.reason)] };
+}
+
+/** Faults of values that are good by themselves. */
+function crossFaults({ value, at }: GoodReading): FileFault[] {
+  const { server, gateways } = value;
+  const faults: (FileFault | null)[] = [];
+  if (at(['server', 'port'], '') !== null && server.port !== gateways.http.port) {
+    const message = `gateways.http.port and server.port are one setting, and server.port is ${server.port}; remove one of them`;
+    faults.push(at(['gateways', 'http', 'port'], message));
+  }
+  if (!gateways.http.enabled && !gateways.cli.enabled && gateways.external.length === 0) {
+    const message = 'nothing could reach this server; enable gateways.http or gateways.cli';
+    faults.push(at(['gateways'], message));
+  }
+  return faults.filter((fault) => fault !== null);
+}
+
+function filePort({ value, at }: GoodReading): number {
+  const { server, gateways } = value;
+  return at(['gateways', 'http', 'port'], '') === null ? server.port : gateways.http.port;
+}
+
+/** The paths of the file, absolute, and the defaults that depend on the data directory. */
+function fillPaths(file: ConfigFile, dataDir: string, at: (path: string) => string) {
+  const fill = (path: string | null, ...standard: string[]): string =>
+    path === null ? join(dataDir, ...standard) : at(path);
+  const { agents, services } = file;
+  return {
+    ...file,
+    agents: {
+      ...agents,
+      static: { ...agents.static, path: fill(agents.static.path, 'agents') },
+      dynamic: { path: fill(agents.dynamic.path, 'sys', 'dyn_agents') },
+    },
+    services: {
+      session: { ...services.session, path: fill(services.session.path, 'sessions') },
+      memory: { ...services.memory, path: fill(services.memory.path, 'memory') },
+      artifacts: { ...services.artifacts, path: fill(services.artifacts.path, 'artifacts') },
+    },
+  };
+}
+
+function warningsOf({ at, hints }: GoodReading, value: unknown, defaults: unknown): string[] {
+  const idle = changedKeys(value, defaults, keysWithoutEffect).map((path) =>
+    at(path, `${path.join('.')} is checked but has no effect in this version`),
+  );
+  return [...hints, ...idle.filter((warning) => warning !== null)].map(formatFault);
+}
+
+/** A fault as people read it: `file:line:column: text`. */
+export function formatFault({ file, line, column, message }: FileFault): string {
+  return `${file}:${line}:${column}: ${message}`;
+}
+
+function startOf(file: string, message: string): FileFault {
+  return { file, line: 1, column: 1, message };
+}
+
+function shownPath(file: string, cwd: string): string {
+  const path = relative(cwd, file);
+  return path.startsWith('..') || isAbsolute(path) ? file : path;
+}
