@@ -1,0 +1,24 @@
+import type { Clock } from '../../ports/clock.ts';
+
+/** The longest delay that `setTimeout` keeps; beyond it, it fires at once. */
+const MAX_DELAY_MS = 2 ** 31 - 1;
+
+/** The machine's time. */
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  monotonic: () => performance.now(),
+  after(ms, callback) {
+    const end = performance.now() + ms;
+    let timer: NodeJS.Timeout;
+    const wait = (): void => {
+      const left = end - performance.now();
+      timer = setTimeout(
+        left > MAX_DELAY_MS ? wait : callback,
+        Math.min(Math.max(0, left), MAX_DELAY_MS),
+      );
+      timer.unref();
+    };
+    wait();
+    return () => clearTimeout(timer);
+  },
+};

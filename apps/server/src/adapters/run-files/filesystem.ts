@@ -1,0 +1,81 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { mkdir, open, readFile, realpath, rename, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { DuragentError, type ServerFile } from '@duragent/protocol';
+
+/** What a running server leaves in its data directory so that its own clients find it. */
+export interface RunFiles {
+  /** The first 16 hex digits of the SHA-256 of the data directory's real path. */
+  workspace: string;
+  tokenFile: string;
+  /** The owner's token: 32 random bytes, base64url; made at the first start. */
+  token: string;
+  /** Says where the server is. */
+  publish(server: ServerFile): Promise<void>;
+  /** Says that it is gone. */
+  retract(): Promise<void>;
+}
+
+/** Opens the run files under the workspace's lock. @throws DuragentError `storage_failed` for a token file that holds no token. */
+export async function openRunFiles(dataDir: string): Promise<RunFiles> {
+  const root = await realpath(dataDir);
+  const run = path.join(root, 'run');
+  const tokenFile = path.join(root, 'auth', 'token');
+  await mkdir(run, { recursive: true, mode: 0o700 });
+  await mkdir(path.dirname(tokenFile), { recursive: true, mode: 0o700 });
+  const serverFile = path.join(run, 'server.json');
+  const pidFile = path.join(run, 'duragent.pid');
+  return {
+    workspace: createHash('sha256').update(root).digest('hex').slice(0, 16),
+    tokenFile,
+    token: (await readToken(tokenFile)) ?? (await makeToken(tokenFile)),
+    async publish(server) {
+      await writeWhole(pidFile, `${server.pid}\n`);
+      await writeWhole(serverFile, `${JSON.stringify(server, null, 2)}\n`);
+    },
+    async retract() {
+      await rm(serverFile, { force: true });
+      await rm(pidFile, { force: true });
+    },
+  };
+}
+
+async function readToken(file: string): Promise<string | null> {
+  let text: string;
+  try {
+    text = (await readFile(file, 'utf8')).trim();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw error;
+  }
+  if (/^[\w-]{43}$/.test(text)) return text;
+  throw new DuragentError(
+    'storage_failed',
+    `${file} holds no token (43 base64url characters); delete it and start again to get a new one.`,
+  );
+}
+
+async function makeToken(file: string): Promise<string> {
+  const token = randomBytes(32).toString('base64url');
+  await writeWhole(file, `${token}\n`);
+  return token;
+}
+
+/** Replaces a file so that readers see the old one or the new one, also after a crash. */
+async function writeWhole(file: string, text: string): Promise<void> {
+  const beside = `${file}.new`;
+  const handle = await open(beside, 'w', 0o600);
+  try {
+    await handle.writeFile(text);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+  await rename(beside, file);
+  const directory = await open(path.dirname(file), 'r');
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
+  }
+}

@@ -1,0 +1,34 @@
+import { type Clock, sleep } from '../ports/clock.ts';
+import type { SessionActor } from './session-actor.ts';
+
+/** Turns that go on at once after a start. */
+const AT_ONCE = 4;
+const JITTER_MS = 10_000;
+
+/**
+ * Lets interrupted turns go on, newest session first, a few at once and each after a jitter. One
+ * that somebody opened meanwhile is going on already.
+ */
+export async function resumeParked(
+  parked: readonly SessionActor[],
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<void> {
+  const waiting = [...parked].sort((a, b) => (a.session < b.session ? -1 : 1));
+  const resumeNext = async (): Promise<void> => {
+    for (let actor = waiting.pop(); actor && !signal.aborted; actor = waiting.pop()) {
+      await sleep(clock, Math.random() * JITTER_MS, signal);
+      await actor.start();
+      await restOf(actor, signal);
+    }
+  };
+  await Promise.allSettled(Array.from({ length: AT_ONCE }, resumeNext));
+}
+
+/** Waits until a session has nothing more to do by itself. */
+async function restOf(actor: SessionActor, signal: AbortSignal): Promise<void> {
+  if (!actor.hasWork) return;
+  for await (const _ of actor.subscribe({ after: actor.lastSeq, signal, presence: false })) {
+    if (!actor.hasWork) return;
+  }
+}

@@ -1,0 +1,62 @@
+import type { OnDisconnect, QueueMode, ToolCall, TurnLimits } from '@duragent/protocol';
+import type { Agent } from '../core/agent.ts';
+import type { Rules } from '../core/session/rules.ts';
+import type { ConversationWindow } from '../core/session/window.ts';
+import type { Tool } from '../ports/tool.ts';
+
+/** The server's settings that agents may override. */
+export interface SessionSettings {
+  onDisconnect: OnDisconnect;
+  /** Frames that a session keeps for its readers. */
+  outputBufferSize: number;
+  modelRetries: number;
+}
+
+/** How messages queue where the agent does not say; chats of many people will differ. */
+const DEFAULT_QUEUE: QueueMode = 'steer';
+
+export function queueOf(agent: Agent | null): QueueMode {
+  return agent?.queueMode ?? DEFAULT_QUEUE;
+}
+
+/** The rules of one decision; `agent` is null where its files are gone. */
+export function rulesFor(facts: {
+  now: number;
+  epoch: number;
+  agent: Agent | null;
+  settings: SessionSettings;
+  tools: ReadonlyMap<string, Tool>;
+  window: ConversationWindow;
+  leftTurn: string | null;
+}): Rules {
+  const { agent, settings } = facts;
+  return {
+    now: facts.now,
+    epoch: facts.epoch,
+    agentHash: agent?.hash ?? 'missing',
+    limits: limitsOf(agent, settings),
+    queue: queueOf(agent),
+    onDisconnect: agent?.session.onDisconnect ?? settings.onDisconnect,
+    tools: facts.tools,
+    calls: lastCalls(facts.window),
+    leftTurn: facts.leftTurn,
+  };
+}
+
+function limitsOf(agent: Agent | null, settings: SessionSettings): TurnLimits {
+  return {
+    max_tool_iterations: agent?.session.maxToolIterations ?? 100,
+    turn_timeout_ms: agent?.session.turnTimeoutMs ?? null,
+    model_retries: settings.modelRetries,
+    fallbacks: (agent?.models.length ?? 1) - 1,
+    max_history_tokens: agent?.session.maxHistoryTokens ?? 20_000,
+  };
+}
+
+function lastCalls(window: ConversationWindow): readonly ToolCall[] {
+  for (let i = window.events.length - 1; i >= 0; i -= 1) {
+    const event = window.events[i];
+    if (event?.type === 'assistant_message') return event.tool_calls;
+  }
+  return [];
+}

@@ -1,0 +1,359 @@
+import { DuragentError } from '@duragent/protocol';
+import { describe, expect, test } from 'vitest';
+import type { SessionLog, SessionStore } from '../ports/session-store.ts';
+import { Reader, say, TestRuntime, ticks, until } from './testing.ts';
+
+describe('a turn', () => {
+  test('streams to every client, is recorded once, and ends', async () => {
+    const runtime = new TestRuntime();
+    const actor = await runtime.create();
+    const [one, two] = [new Reader(actor), new Reader(actor)];
+    const accepted = await say(actor, 'hi');
+    expect(accepted).toMatchObject({ seq: 2, turn: expect.stringMatching(/^turn_/) as unknown });
+    const call = await runtime.model.call(1);
+    expect(call.request).toMatchObject({
+      system: 'Be helpful.',
+      messages: [{ role: 'user', text: 'hi' }],
+    });
+    call.text('Hel');
+    call.text('lo');
+    await until(() => one.text === 'Hello' && two.text === 'Hello');
+    expect(actor.view()).toMatchObject({ status: 'active', turn_state: 'working', clients: 2 });
+    call.done('Hello');
+    const events = [
+      'session_started',
+      'user_message',
+      'turn_started',
+      'assistant_message',
+      'turn_finished',
+    ];
+    await until(() => one.events.length === 5 && two.events.length === 5);
+    expect(one.events).toEqual(events);
+    expect(two.events).toEqual(events);
+    expect(actor.view()).toMatchObject({
+      turn_state: 'idle',
+      turns: 1,
+      usage: { input_tokens: 10 },
+    });
+    await one.leave();
+    await two.leave();
+    expect(actor.view()).toMatchObject({ status: 'running', clients: 0 });
+  });
+
+  test('gives a client that comes in the middle the text so far as one token', async () => {
+    const runtime = new TestRuntime();
+    const actor = await runtime.create();
+    await say(actor, 'hi');
+    const call = await runtime.model.call(1);
+    for (const part of ['Once ', 'upon ', 'a ']) call.text(part);
+    await ticks();
+    const reader = new Reader(actor);
+    await until(() => reader.text === 'Once upon a ');
+    call.text('time');
+    call.done('Once upon a time');
+    await until(() => reader.events.includes('turn_finished'));
+    const tokens = reader.frames.flatMap((frame) =>
+      frame.kind === 'delta' && frame.delta.type === 'token' ? [frame.delta] : [],
+    );
+    expect(tokens.map(({ offset, text }) => ({ offset, text }))).toEqual([
+      { offset: 0, text: 'Once upon a ' },
+      { offset: 12, text: 'time' },
+    ]);
+    await reader.leave();
+  });
+
+  test('shows no word of the answer before its trigger is on disk', async () => {
+    const gate = Promise.withResolvers<void>();
+    let isHeld = false;
+    const runtime = new TestRuntime({
+      wrapStore: (store) => slowStore(store, () => (isHeld ? gate.promise : Promise.resolve())),
+    });
+    const actor = await runtime.create();
+    const reader = new Reader(actor);
+    await ticks();
+    isHeld = true;
+    const accepted = say(actor, 'hi');
+    const call = await runtime.model.call(1);
+    call.text('early');
+    await ticks();
+    expect(reader.text).toBe('');
+    expect(reader.events).toEqual(['session_started']);
+    gate.resolve();
+    await accepted;
+    await until(() => reader.text === 'early');
+    expect(reader.events).toEqual(['session_started', 'user_message', 'turn_started']);
+    await reader.leave();
+  });
+
+  test('takes a steered message into its next step', async () => {
+    const runtime = new TestRuntime();
+    const actor = await runtime.create();
+    const first = await say(actor, 'one');
+    const call = await runtime.model.call(1);
+    const second = await say(actor, 'two');
+    expect(second.turn).toBe(first.turn);
+    const answers = Promise.all(
+      [first, second].map((one) => actor.answer(one, { signal: new AbortController().signal })),
+    );
+    call.done('first');
+    const next = await runtime.model.call(2);
+    expect(next.request.messages).toEqual([
+      { role: 'user', text: 'one' },
+      expect.objectContaining({ role: 'assistant' }),
+      { role: 'user', text: 'two' },
+    ]);
+    next.done('both');
+    expect(await answers).toMatchObject([
+      { text: 'both', outcome: 'completed' },
+      { text: 'both', outcome: 'completed' },
+    ]);
+  });
+
+  test('of a sequential agent does not see what waits for the next turn', async () => {
+    const runtime = new TestRuntime({ agent: { queueMode: 'sequential' } });
+    const actor = await runtime.create();
+    await say(actor, 'one');
+    const waiting = await say(actor, 'two');
+    expect(waiting.turn).toBeNull();
+    const call = await runtime.model.call(1);
+    expect(call.request.messages).toEqual([{ role: 'user', text: 'one' }]);
+    call.done('1');
+    const next = await runtime.model.call(2);
+    expect(next.request.messages.at(-1)).toEqual({ role: 'user', text: 'two' });
+    next.done('2');
+    await expect(
+      actor.answer(waiting, { signal: new AbortController().signal }),
+    ).resolves.toMatchObject({ text: '2' });
+  });
+
+  test('is cancelled at once, with what was seen of it kept', async () => {
+    const runtime = new TestRuntime();
+    const actor = await runtime.create();
+    const reader = new Reader(actor);
+    const { turn } = await say(actor, 'hi');
+    const call = await runtime.model.call(1);
+    call.text('Hel');
+    await until(() => reader.text === 'Hel');
+    expect(await actor.cancel()).toEqual({ turn });
+    expect(call.signal.aborted).toBe(true);
+    await until(() => reader.events.includes('turn_finished'));
+    const kept = reader.frames.find(
+      (frame) => frame.kind === 'event' && frame.record.event.type === 'assistant_message',
+    );
+    expect(kept).toMatchObject({
+      record: { event: { content: [{ type: 'text', text: 'Hel' }], finish_reason: 'cancelled' } },
+    });
+    expect(await actor.cancel()).toEqual({ turn: null });
+    await reader.leave();
+  });
+
+  test('fails when its model says nothing for two minutes, after three more tries', async () => {
+    const runtime = new TestRuntime();
+    const actor = await runtime.create();
+    const accepted = await say(actor, 'hi');
+    const answer = actor.answer(accepted, { signal: new AbortController().signal });
+    for (let tries = 1; tries <= 4; tries += 1) {
+      await runtime.model.call(tries);
+      await runtime.clock.advance(120_000);
+      await runtime.clock.advance(30_000);
+    }
+    expect(await answer).toMatchObject({ outcome: 'failed', error: { code: 'model_stalled' } });
+    expect(runtime.model.calls).toHaveLength(4);
+  });
+
+  test('waits for a place when too many models are called at once', async () => {
+    const runtime = new TestRuntime({ maxConcurrent: 1 });
+    const [one, two] = [await runtime.create(), await runtime.create()];
+    await say(one, 'hi');
+    const call = await runtime.model.call(1);
+    await say(two, 'hi');
+    await ticks();
+    expect(two.view().turn_state).toBe('queued');
+    expect(runtime.model.calls).toHaveLength(1);
+    call.done('ok');
+    (await runtime.model.call(2)).done('ok');
+    await until(() => two.view().turn_state === 'idle');
+  });
+
+  test('runs a tool once it is on disk and gives the model its result', async () => {
+    const ran: unknown[] = [];
+    const runtime = new TestRuntime({
+      tools: [
+        {
+          name: 'add',
+          description: 'adds',
+          parameters: { type: 'object' },
+          effect: 'effectful',
+          onInterrupt: 'tell_model',
+          run: async (args, { onOutput }) => {
+            ran.push(args);
+            onOutput('adding\n');
+            return { outcome: 'ok', content: '3' };
+          },
+        },
+      ],
+    });
+    const actor = await runtime.create();
+    const reader = new Reader(actor);
+    await say(actor, 'add');
+    (await runtime.model.call(1)).done('', [{ name: 'add', arguments: { a: 1, b: 2 } }]);
+    const next = await runtime.model.call(2);
+    expect(ran).toEqual([{ a: 1, b: 2 }]);
+    expect(next.request.messages.at(-1)).toMatchObject({
+      role: 'tool',
+      results: [{ content: '3' }],
+    });
+    next.done('It is 3.');
+    await until(() => reader.events.includes('turn_finished'));
+    expect(reader.events.slice(3)).toEqual([
+      'assistant_message',
+      'tool_started',
+      'tool_finished',
+      'assistant_message',
+      'turn_finished',
+    ]);
+    await reader.leave();
+  });
+});
+
+describe('a message', () => {
+  test('that is sent twice with one key is recorded once, also after a restart', async () => {
+    const runtime = new TestRuntime();
+    const actor = await runtime.create();
+    const first = await say(actor, 'hi', 'key-1');
+    expect(await say(actor, 'hi', 'key-1')).toEqual(first);
+    await runtime.restart();
+    const again = await runtime.sessions.open(actor.session);
+    expect(await say(again, 'hi', 'key-1')).toEqual(first);
+    expect(await say(again, 'hi', 'key-2')).not.toMatchObject({ seq: first.seq });
+  });
+
+  test('is refused after the end, when it is too large, and when too many wait', async () => {
+    const runtime = new TestRuntime();
+    const actor = await runtime.create();
+    await expect(say(actor, '\u0001'.repeat(300_000))).rejects.toMatchObject({
+      code: 'record_too_large',
+    });
+    for (let i = 0; i <= 100; i += 1) await say(actor, `${i}`);
+    await expect(say(actor, 'more')).rejects.toMatchObject({ code: 'queue_full' });
+    await actor.end('user');
+    await expect(say(actor, 'late')).rejects.toMatchObject({ code: 'session_ended' });
+  });
+});
+
+describe('a reader', () => {
+  test('resumes after the event it has, and misses none of 300', async () => {
+    const runtime = new TestRuntime({ settings: { outputBufferSize: 10 } });
+    const actor = await runtime.create();
+    for (let i = 0; i < 75; i += 1) {
+      await say(actor, `${i}`);
+      (await runtime.model.call(i + 1)).done('ok');
+      await until(() => actor.view().turn_state === 'idle');
+    }
+    const reader = new Reader(actor, { after: 100 });
+    await until(() => reader.events.length === 201);
+    const seqs = reader.frames.flatMap((frame) =>
+      frame.kind === 'event' ? [frame.record.event.seq] : [],
+    );
+    expect(seqs).toEqual(Array.from({ length: 201 }, (_, i) => 101 + i));
+    await reader.leave();
+  });
+
+  test('with an id that was never given gets reset and the tail', async () => {
+    const runtime = new TestRuntime();
+    const actor = await runtime.create();
+    for (const after of [99, -1, Number.NaN, 1.5, 2 ** 60]) {
+      const reader = new Reader(actor, { after });
+      await until(() => reader.events.length === 1);
+      expect(reader.frames[0]).toEqual({ kind: 'delta', delta: { type: 'reset', seq: 0 } });
+      await reader.leave();
+    }
+  });
+
+  test('who leaves pauses the turn at its safe point; coming back goes on there', async () => {
+    const runtime = new TestRuntime({ settings: { onDisconnect: 'pause' } });
+    const actor = await runtime.create();
+    const reader = new Reader(actor);
+    await ticks();
+    await say(actor, 'one');
+    await reader.leave();
+    await runtime.clock.advance(5_000);
+    await say(actor, 'two');
+    (await runtime.model.call(1)).done('first');
+    await until(() => actor.view().status === 'paused');
+    expect(actor.view().turn_state).toBe('paused');
+    expect(runtime.model.calls).toHaveLength(1);
+    const back = new Reader(actor);
+    (await runtime.model.call(2)).done('second');
+    await until(() => back.events.includes('turn_finished'));
+    expect(back.events.slice(-5)).toEqual([
+      'assistant_message',
+      'turn_paused',
+      'turn_resumed',
+      'assistant_message',
+      'turn_finished',
+    ]);
+    await back.leave();
+  });
+});
+
+describe('a log that cannot be written', () => {
+  test('refuses what it cannot keep, and the session is opened anew without it', async () => {
+    let isFull = false;
+    const runtime = new TestRuntime({
+      wrapStore: (store) =>
+        slowStore(store, () =>
+          isFull
+            ? Promise.reject(new DuragentError('storage_full', 'The disk is full.'))
+            : Promise.resolve(),
+        ),
+    });
+    const actor = await runtime.create();
+    const reader = new Reader(actor);
+    await ticks();
+    isFull = true;
+    await expect(say(actor, 'lost')).rejects.toMatchObject({ code: 'storage_full' });
+    await reader.done;
+    isFull = false;
+    const again = await runtime.sessions.open(actor.session);
+    expect(again).not.toBe(actor);
+    const accepted = await say(again, 'kept');
+    expect(accepted.seq).toBe(2);
+  });
+});
+
+/** A store whose appends wait for, or fail with, what `before` gives. */
+function slowStore(store: SessionStore, before: () => Promise<void>): SessionStore {
+  const wrap = (log: SessionLog): SessionLog =>
+    new Proxy(log, {
+      get(target, name) {
+        if (name === 'append') {
+          return async (...args: Parameters<SessionLog['append']>) => {
+            await before();
+            return target.append(...args);
+          };
+        }
+        const value = Reflect.get(target, name, target) as unknown;
+        return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+      },
+    });
+  return {
+    ...bound(store),
+    create: async (session) => wrap(await store.create(session)),
+    open: async (...args) => {
+      const opened = await store.open(...args);
+      return { ...opened, log: wrap(opened.log) };
+    },
+  };
+}
+
+function bound(store: SessionStore): SessionStore {
+  return {
+    create: (...args) => store.create(...args),
+    open: (...args) => store.open(...args),
+    summaries: () => store.summaries(),
+    unclean: () => store.unclean(),
+    delete: (...args) => store.delete(...args),
+    close: () => store.close(),
+  };
+}

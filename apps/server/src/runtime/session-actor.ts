@@ -1,0 +1,464 @@
+import { createHash } from 'node:crypto';
+import {
+  type Answer,
+  DuragentError,
+  type EndReason,
+  type Handling,
+  type MessageAccepted,
+  type MessageSource,
+  type SessionView,
+  type TextPart,
+} from '@duragent/protocol';
+import type { Agent } from '../core/agent.ts';
+import { decide, findMessage } from '../core/session/decide.ts';
+import { type Fold, foldOn, packState } from '../core/session/fold.ts';
+import { next } from '../core/session/next.ts';
+import type { Draft, SessionInput } from '../core/session/session-input.ts';
+import { hasWork, type SessionSummary, summarize } from '../core/session/summary.ts';
+import type { AgentCatalog } from '../ports/agent-catalog.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { SessionLog, StoredRecord } from '../ports/session-store.ts';
+import { AnswerTracker } from './answer-tracker.ts';
+import { Attendance } from './attendance.ts';
+import type { EffectRunner } from './effects.ts';
+import { Feed, type Frame } from './feed.ts';
+import { newId } from './ids.ts';
+import { quarantined, refuseMessage, stopping } from './refusals.ts';
+import { queueOf, rulesFor, type SessionSettings } from './rules.ts';
+import { viewOf } from './session-view.ts';
+import { WorkInFlight } from './work-in-flight.ts';
+
+/** Events between two snapshots. */
+const SNAPSHOT_EVERY = 50;
+/** How long an agent's files are taken as read, in ms. */
+const AGENT_FRESH_MS = 1_000;
+/** Records that a reader with an unknown id is given. */
+const TAIL = 100;
+/** Records that a reader behind the ring gets from the log at once. */
+const PAGE = 200;
+
+/** What all sessions of a server share. */
+export interface SessionDeps {
+  clock: Clock;
+  epoch: number;
+  agents: AgentCatalog;
+  runner: EffectRunner;
+  settings: SessionSettings;
+  log: Logger;
+}
+
+export interface Logger {
+  info(fields: object, text: string): void;
+  warn(fields: object, text: string): void;
+  error(fields: object, text: string): void;
+}
+
+/** A log that was opened and folded. */
+export interface OpenedSession extends Fold {
+  log: SessionLog;
+  /** Seq of the snapshot on disk; 0: none. */
+  snapshotSeq: number;
+  torn: { bytes: number; savedAs: string } | null;
+  /** Called once when the log can no longer be written: close this and open the session anew. */
+  onFailure: (error: DuragentError) => void;
+}
+
+/**
+ * One open session: the only writer of its log. It decides inputs one after another, shows what
+ * has become durable, and keeps the work that the state owes in flight.
+ */
+export class SessionActor {
+  readonly session: string;
+  readonly #deps: SessionDeps;
+  readonly #opened: OpenedSession;
+  readonly #log: SessionLog;
+  readonly #feed: Feed;
+  readonly #work: WorkInFlight;
+  readonly #attendance: Attendance;
+  readonly #closing = new AbortController();
+  /** All that is decided; the log may still be written. */
+  #now: Fold;
+  /** All that is on disk. */
+  #durable: Fold;
+  #appends: Promise<void> = Promise.resolve();
+  #agent: Agent | null = null;
+  #agentReadAt = -Infinity;
+  #started: Promise<void> | null = null;
+  #isDraining = false;
+  #failure: DuragentError | null = null;
+  #snapshotSeq: number;
+  #snapshot: Promise<void> = Promise.resolve();
+  #usedAt: number;
+
+  constructor(deps: SessionDeps, opened: OpenedSession) {
+    this.#deps = deps;
+    this.#opened = opened;
+    this.#log = opened.log;
+    this.session = opened.log.session;
+    this.#now = { state: opened.state, window: opened.window };
+    this.#durable = this.#now;
+    this.#snapshotSeq = opened.snapshotSeq;
+    this.#usedAt = deps.clock.monotonic();
+    const { seq } = opened.state;
+    this.#feed = new Feed({ capacity: deps.settings.outputBufferSize, lastSeq: seq });
+    this.#attendance = new Attendance(deps.clock, () => this.#inBackground({ type: 'detach' }));
+    this.#work = new WorkInFlight(deps.runner, {
+      input: (input) => (input ? this.#inBackground(input) : this.#reconcile()),
+      error: (effect, error) =>
+        deps.log.error({ session: this.session, effect: effect.key, err: error }, 'effect failed'),
+    });
+  }
+
+  /** The last durable seq. */
+  get lastSeq(): number {
+    return this.#feed.lastSeq;
+  }
+
+  /** Whether its turn goes on, or would once it is started. */
+  get hasWork(): boolean {
+    return hasWork(this.#now.state);
+  }
+
+  /** Clients attached now. */
+  get clients(): number {
+    return this.#attendance.clients;
+  }
+
+  /** For how many ms nothing has used it; 0 while something does. */
+  get idleMs(): number {
+    const isWritten = this.#now.state.seq === this.#durable.state.seq;
+    if (this.clients > 0 || this.#work.size > 0 || !isWritten) return 0;
+    return this.#deps.clock.monotonic() - this.#usedAt;
+  }
+
+  /** Keeps it open for a while. */
+  touch(): void {
+    this.#usedAt = this.#deps.clock.monotonic();
+  }
+
+  /** The session as the API shows it. */
+  view(): SessionView {
+    return viewOf(this.summary(), {
+      clients: this.clients,
+      isWorking: this.#durable.state.turn !== null,
+      isQueued: this.#work.isQueued,
+      quarantine: this.#log.quarantine,
+    });
+  }
+
+  summary(): SessionSummary {
+    return summarize(this.#durable.state);
+  }
+
+  /** Records the first event of a new session. */
+  async begin(input: Extract<SessionInput, { type: 'start' }>): Promise<void> {
+    this.#started = Promise.resolve();
+    await this.#readAgent(input.agent);
+    await this.#submit(input);
+  }
+
+  /** Recovers what an earlier server had in flight, then begins the work that is owed. Once. */
+  start(): Promise<void> {
+    this.#started ??= this.#recover();
+    return this.#started;
+  }
+
+  async #recover(): Promise<void> {
+    if (this.#log.quarantine || this.#now.state.seq === 0) return;
+    await this.#readAgent(this.#now.state.agent);
+    const { torn } = this.#opened;
+    await this.#submit({ type: 'recover', ...(torn ? { torn } : {}) });
+  }
+
+  /**
+   * Takes a message. Durable when it resolves; one whose key is known answers what the first did.
+   * @throws DuragentError session_ended, queue_full, session_quarantined, draining,
+   *   record_too_large, storage_full, storage_failed.
+   */
+  async receive(message: {
+    content: TextPart[];
+    handling: Handling;
+    source: MessageSource;
+    idempotencyKey?: string | undefined;
+  }): Promise<MessageAccepted> {
+    await this.start();
+    if (!this.#now.state.turn) await this.#readAgent(this.#now.state.agent);
+    const key = message.idempotencyKey ? { idempotency: hashKey(message.idempotencyKey) } : {};
+    const known = findMessage(this.#now.state, key.idempotency);
+    if (known) {
+      await this.#appends;
+      const { seq, message_id } = known;
+      return { seq, message_id, turn: this.#turnOf(message_id) };
+    }
+    this.#assertWritable();
+    const refusal = this.#isDraining ? stopping() : refuseMessage(this.#now.state, message);
+    if (refusal) throw refusal;
+    const { content, handling } = message;
+    const accepted = { seq: this.#now.state.seq + 1, message_id: newId('msg') };
+    const source = { ...message.source, ...key };
+    const { message_id } = accepted;
+    const done = this.#submit({ type: 'receive', message_id, content, handling, source });
+    const turn = handling === 'turn' ? this.#turnOf(message_id) : null;
+    await done;
+    return { ...accepted, turn };
+  }
+
+  /** Stops the open turn; what was shown of its answer is kept. `turn` null: there was none. */
+  async cancel(): Promise<{ turn: string | null }> {
+    await this.start();
+    this.#assertWritable();
+    const turn = this.#now.state.turn?.turn ?? null;
+    if (turn) await this.#submit({ type: 'cancel', ...this.#draft() });
+    return { turn };
+  }
+
+  /** Ends the session for good. Twice changes nothing. */
+  async end(reason: EndReason): Promise<void> {
+    await this.start();
+    this.#assertWritable();
+    await this.#submit({ type: 'end', reason, ...this.#draft() });
+  }
+
+  /** Takes no more messages. */
+  refuseMessages(): void {
+    this.#isDraining = true;
+  }
+
+  /** Parks an open turn so that the next start goes on with it. */
+  async drain(): Promise<void> {
+    this.#isDraining = true;
+    if (this.#started && !this.#failure) await this.#submit({ type: 'drain' });
+  }
+
+  /**
+   * Waits until the turn that answers a message has ended; counts as attached meanwhile. Rejects
+   * with the signal's reason, and with `draining` when the server stops first.
+   */
+  async answer(message: MessageAccepted, options: { signal: AbortSignal }): Promise<Answer> {
+    const tracker = this.track(message);
+    for await (const frame of this.subscribe({ after: message.seq - 1, signal: options.signal })) {
+      const answer = frame.kind === 'event' ? tracker.see(frame.record.event) : null;
+      if (answer) return answer;
+    }
+    options.signal.throwIfAborted();
+    throw this.#failure ?? stopping();
+  }
+
+  /** Follows the turn that answers a message, for readers of `subscribe`. */
+  track(message: MessageAccepted): AnswerTracker {
+    return new AnswerTracker(message, this.#now.state.turn?.queue ?? queueOf(this.#agent));
+  }
+
+  /** Durable records after `after`, oldest first. @throws DuragentError `log_corrupt`. */
+  read(after: number, limit: number): Promise<StoredRecord[]> {
+    this.touch();
+    return this.#log.read(after, limit);
+  }
+
+  /**
+   * Events after `after`, once each and in order, then live ones with the deltas between them,
+   * until the signal aborts or the session is closed. A client that reads counts as attached
+   * unless `presence` is false.
+   */
+  async *subscribe(options: {
+    after: number;
+    signal: AbortSignal;
+    presence?: boolean;
+  }): AsyncGenerator<Frame> {
+    const isPresent = options.presence !== false;
+    const ended = Promise.withResolvers<void>();
+    const signals = [options.signal, this.#closing.signal];
+    for (const signal of signals)
+      signal.addEventListener('abort', () => ended.resolve(), { once: true });
+    const isEnded = (): boolean => signals.some((signal) => signal.aborted);
+    if (isPresent) this.#enter();
+    try {
+      await this.start();
+      const newest = this.#feed.lastSeq;
+      let { after } = options;
+      if (!(Number.isSafeInteger(after) && after >= 0 && after <= newest)) {
+        after = Math.max(0, newest - TAIL);
+        yield { kind: 'delta', delta: { type: 'reset', seq: after } };
+      }
+      const position = this.#feed.position(after);
+      let isCaughtUp = false;
+      while (!isEnded()) {
+        const changed = this.#feed.changed();
+        const frames = this.#feed.take(position);
+        if (frames === null) {
+          if (isCaughtUp) yield { kind: 'delta', delta: { type: 'lagged' } };
+          for (const record of await this.#log.read(position.seq, PAGE)) {
+            yield { kind: 'event', record };
+            position.seq = record.event.seq;
+          }
+          continue;
+        }
+        yield* frames;
+        if (!isCaughtUp) {
+          isCaughtUp = true;
+          yield { kind: 'delta', delta: { type: 'caught_up', seq: position.seq } };
+        } else if (frames.length === 0) await Promise.race([changed, ended.promise]);
+      }
+    } finally {
+      if (isPresent) this.#leave();
+    }
+  }
+
+  /** Writes the snapshot, lets go of the log, and ends every reader. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    this.#attendance.close();
+    this.#work.abortAll();
+    await Promise.allSettled([this.#appends, this.#snapshot]);
+    const { state } = this.#durable;
+    if (!this.#failure && !this.#log.quarantine && state.seq > this.#snapshotSeq) {
+      await this.#writeSnapshot();
+    }
+    await this.#log.close(this.summary());
+  }
+
+  #enter(): void {
+    this.#attendance.enter();
+    this.#feed.clients = this.clients;
+    if (this.#now.state.turn?.paused === 'disconnected') this.#inBackground({ type: 'attach' });
+  }
+
+  #leave(): void {
+    this.touch();
+    if (this.#closing.signal.aborted) return;
+    this.#attendance.leave(this.#now.state.turn?.turn ?? null);
+    this.#feed.clients = this.clients;
+  }
+
+  #assertWritable(): void {
+    if (this.#failure) throw this.#failure;
+    if (this.#log.quarantine) throw quarantined(this.#log.quarantine);
+  }
+
+  /** The turn that will answer a message, where that is known already. */
+  #turnOf(messageId: string): string | null {
+    const { turn, pending } = this.#now.state;
+    if (!turn) return null;
+    if (turn.trigger.includes(messageId)) return turn.turn;
+    const isWaiting = pending.some((message) => message.message_id === messageId);
+    return isWaiting && turn.queue === 'steer' ? turn.turn : null;
+  }
+
+  /** Submits an input that nobody waits for; `onFailure` is told when it cannot be written. */
+  #inBackground(input: SessionInput): void {
+    if (!this.#failure && this.#started) this.#submit(input).catch(() => undefined);
+  }
+
+  /**
+   * Decides one input. The state moves at once; what it caused is shown, and further work begun,
+   * when it is on disk: it resolves then. Rejects with `#failure`.
+   */
+  #submit(input: SessionInput): Promise<void> {
+    if (this.#failure) return Promise.reject(this.#failure);
+    this.touch();
+    const { state } = this.#now;
+    const events = decide(state, input, this.#rules());
+    if (events.length > 0) {
+      const after = foldOn(this.#now, events);
+      this.#now = after;
+      this.#appends = this.#log.append(events, state.seq).then(
+        (records) => this.#becomeDurable(records, after),
+        (error: unknown) => this.#fail(error),
+      );
+      this.#appends.catch(() => undefined); // a rejection that every caller gets a copy of
+    }
+    this.#reconcile();
+    return this.#appends;
+  }
+
+  #becomeDurable(records: StoredRecord[], after: Fold): void {
+    this.#durable = after;
+    this.#feed.publish(records);
+    const { seq, ended } = after.state;
+    if (seq - this.#snapshotSeq >= SNAPSHOT_EVERY || ended) {
+      this.#snapshotSeq = seq;
+      this.#snapshot = this.#snapshot.then(() => this.#writeSnapshot());
+    }
+    this.#reconcile();
+  }
+
+  /** A snapshot is a cache: one that cannot be written is told, and changes nothing. */
+  async #writeSnapshot(): Promise<void> {
+    const { state, window } = this.#durable;
+    this.#snapshotSeq = state.seq;
+    try {
+      await this.#log.writeSnapshot(packState(state), state.seq, window.start);
+    } catch (error) {
+      this.#deps.log.warn({ session: this.session, err: error }, 'snapshot not written');
+    }
+  }
+
+  #fail(error: unknown): never {
+    if (this.#failure) throw this.#failure;
+    this.#failure =
+      error instanceof DuragentError
+        ? error
+        : new DuragentError('storage_failed', 'The session cannot be written.', { cause: error });
+    this.#work.abortAll();
+    this.#closing.abort();
+    this.#opened.onFailure(this.#failure);
+    throw this.#failure;
+  }
+
+  #reconcile(): void {
+    if (this.#failure || this.#closing.signal.aborted || !this.#started) return;
+    const durable = new Set(next(this.#durable.state).map((effect) => effect.key));
+    this.#work.reconcile(next(this.#now.state), durable, {
+      agent: this.#agent,
+      agentName: this.#now.state.agent,
+      current: () => this.#now,
+      durable: () => this.#appends,
+      show: (delta) => this.#feed.addDelta(delta),
+    });
+  }
+
+  /** What readers have seen of the answer in progress. */
+  #draft(): { draft?: Draft } {
+    const { turn } = this.#now.state;
+    if (turn?.phase !== 'model') return {};
+    const { step, attempt, startedSeq } = turn;
+    const model = this.#agent?.models[turn.candidate];
+    return {
+      draft: {
+        turn: turn.turn,
+        step,
+        attempt,
+        message_id: newId('msg'),
+        input_seq: startedSeq,
+        text: this.#feed.text(turn.turn, step, attempt),
+        model: model ? `${model.provider}/${model.name}` : '',
+      },
+    };
+  }
+
+  /** Reads the agent's files, unless they were read just now. Only between turns: a turn keeps its agent. */
+  async #readAgent(name: string): Promise<void> {
+    const now = this.#deps.clock.monotonic();
+    if (this.#agent && now - this.#agentReadAt < AGENT_FRESH_MS) return;
+    this.#agentReadAt = now;
+    this.#agent = (await this.#deps.agents.get(name)) ?? this.#agent;
+  }
+
+  #rules() {
+    const { clock, epoch, settings, runner } = this.#deps;
+    return rulesFor({
+      now: clock.now(),
+      epoch,
+      agent: this.#agent,
+      settings,
+      tools: runner.tools,
+      window: this.#now.window,
+      leftTurn: this.#attendance.leftTurn,
+    });
+  }
+}
+
+/** The first 16 hex digits of a key's SHA-256: enough to know it again, and not the key. */
+export function hashKey(key: string): string {
+  return createHash('sha256').update(key).digest('hex').slice(0, 16);
+}

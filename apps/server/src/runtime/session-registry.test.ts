@@ -1,0 +1,181 @@
+import { describe, expect, test } from 'vitest';
+import { Reader, say, testAgent, TestRuntime, ticks, until } from './testing.ts';
+
+const origin = { kind: 'http' } as const;
+
+describe('creating a session', () => {
+  test('takes the only agent, or says which there are', async () => {
+    const runtime = new TestRuntime();
+    expect((await runtime.create()).view().agent).toBe('assistant');
+    runtime.catalog.set(testAgent({ name: 'other' }));
+    await expect(runtime.create()).rejects.toMatchObject({
+      code: 'agent_not_found',
+      message: 'Say which agent: there is no default_agent. There are: assistant, other.',
+    });
+    await expect(runtime.sessions.create({ agent: 'nobody', origin })).rejects.toMatchObject({
+      code: 'agent_not_found',
+      details: { known: ['assistant', 'other'] },
+    });
+  });
+
+  test('with a key that is taken names the session that holds it, until that one ends', async () => {
+    const runtime = new TestRuntime();
+    const results = await Promise.allSettled(
+      Array.from({ length: 10 }, () => runtime.sessions.create({ key: 'mine', origin })),
+    );
+    const made = results.filter((result) => result.status === 'fulfilled');
+    expect(made).toHaveLength(1);
+    const holder = made[0]?.value.session ?? '';
+    await runtime.restart();
+    await expect(runtime.sessions.create({ key: 'mine', origin })).rejects.toMatchObject({
+      code: 'conflict',
+      details: { session: holder },
+    });
+    await runtime.sessions.end(holder, 'user');
+    const next = await runtime.sessions.create({ key: 'mine', origin });
+    expect(next.session).not.toBe(holder);
+  });
+
+  test('twice with one Idempotency-Key makes one, also at once and after a restart', async () => {
+    const runtime = new TestRuntime();
+    const create = () => runtime.sessions.create({ origin, idempotencyKey: 'once' });
+    const [one, two] = await Promise.all([create(), create()]);
+    expect(one.session).toBe(two.session);
+    await runtime.restart();
+    expect((await create()).session).toBe(one.session);
+  });
+});
+
+describe('a start after a kill', () => {
+  test('lets interrupted turns go on by themselves, four at once and newest first', async () => {
+    const runtime = new TestRuntime();
+    const sessions: string[] = [];
+    for (let i = 0; i < 6; i += 1) {
+      const actor = await runtime.create();
+      await say(actor, `${i}`);
+      sessions.push(actor.session);
+    }
+    const report = await runtime.restart();
+    expect(report).toMatchObject({ sessions: 6, resumed: 6, parked: 0, quarantined: 0 });
+    expect(runtime.model.calls).toHaveLength(0);
+    await runtime.clock.advance(10_000);
+    expect(runtime.model.calls).toHaveLength(4);
+    const texts = runtime.model.calls.map((call) => call.request.messages.at(-1));
+    expect(new Set(texts.map((message) => message?.role === 'user' && message.text))).toEqual(
+      new Set(['5', '4', '3', '2']),
+    );
+    for (const call of runtime.model.calls) call.done('ok');
+    await ticks();
+    await runtime.clock.advance(10_000);
+    expect(runtime.model.calls).toHaveLength(6);
+  });
+
+  test('goes on at once for a client that attaches', async () => {
+    const runtime = new TestRuntime();
+    const { session } = await runtime.create();
+    await say(await runtime.sessions.open(session), 'hi');
+    await runtime.restart();
+    const reader = new Reader(await runtime.sessions.open(session));
+    (await runtime.model.call(1)).done('ok');
+    await until(() => reader.events.includes('turn_finished'));
+    expect(reader.events).toEqual([
+      'session_started',
+      'user_message',
+      'turn_started',
+      'turn_resumed',
+      'assistant_message',
+      'turn_finished',
+    ]);
+    await reader.leave();
+  });
+
+  test('leaves a parked turn parked, and lists every session', async () => {
+    const runtime = new TestRuntime();
+    const one = await runtime.create();
+    const two = await runtime.create();
+    await runtime.restart();
+    expect(runtime.sessions.list().map((view) => view.session)).toEqual(
+      [one.session, two.session].sort().reverse(),
+    );
+  });
+});
+
+describe('stopping', () => {
+  test('parks a turn that works, refuses messages, and the next start goes on', async () => {
+    const runtime = new TestRuntime();
+    const actor = await runtime.create();
+    const reader = new Reader(actor);
+    await say(actor, 'hi');
+    const call = await runtime.model.call(1);
+    call.text('Hel');
+    const closed = runtime.sessions.close();
+    await expect(say(actor, 'late')).rejects.toMatchObject({ code: 'draining' });
+    await runtime.clock.advance(5_100);
+    await closed;
+    await reader.done;
+    expect(call.signal.aborted).toBe(true);
+    expect(reader.events.at(-1)).toBe('turn_paused');
+    await runtime.restart();
+    await runtime.clock.advance(10_000);
+    (await runtime.model.call(1)).done('Hello');
+    await until(() => runtime.sessions.view(actor.session).turn_state === 'idle');
+    const again = new Reader(await runtime.sessions.open(actor.session));
+    await until(() => again.events.length > 4);
+    expect(again.events.slice(3)).toEqual([
+      'turn_paused',
+      'turn_resumed',
+      'assistant_message',
+      'turn_finished',
+    ]);
+    await again.leave();
+  });
+
+  test('waits for a turn that is about to end', async () => {
+    const runtime = new TestRuntime();
+    const actor = await runtime.create();
+    const reader = new Reader(actor);
+    await say(actor, 'hi');
+    const call = await runtime.model.call(1);
+    const closed = runtime.sessions.close();
+    call.done('Hello');
+    await runtime.clock.advance(100);
+    await closed;
+    await reader.done;
+    expect(reader.events.at(-1)).toBe('turn_finished');
+  });
+});
+
+describe('an open session', () => {
+  test('that nobody uses is closed, and opened again when it is needed', async () => {
+    const runtime = new TestRuntime();
+    const actor = await runtime.create();
+    runtime.sessions.resume();
+    await runtime.clock.advance(80_000);
+    expect(runtime.sessions.load.open).toBe(0);
+    expect(runtime.sessions.view(actor.session).status).toBe('running');
+    const again = await runtime.sessions.open(actor.session);
+    expect(again).not.toBe(actor);
+    expect((await say(again, 'hi')).seq).toBe(2);
+  });
+
+  test('is one for all who open it at once', async () => {
+    const runtime = new TestRuntime();
+    const { session } = await runtime.create();
+    await runtime.restart();
+    const actors = await Promise.all(
+      Array.from({ length: 5 }, () => runtime.sessions.open(session)),
+    );
+    expect(new Set(actors).size).toBe(1);
+  });
+
+  test('is gone with its data when it is purged', async () => {
+    const runtime = new TestRuntime();
+    const { session } = await runtime.create();
+    await runtime.sessions.purge(session);
+    expect(runtime.disk.has(session)).toBe(false);
+    await expect(runtime.sessions.open(session)).rejects.toMatchObject({
+      code: 'session_not_found',
+    });
+    expect(() => runtime.sessions.view(session)).toThrow(/no session/);
+  });
+});

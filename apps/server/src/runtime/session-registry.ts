@@ -1,0 +1,372 @@
+import {
+  DuragentError,
+  type EndReason,
+  type OnDisconnect,
+  type Origin,
+  type SessionView,
+} from '@duragent/protocol';
+import { foldLog } from '../core/session/fold.ts';
+import { initialState } from '../core/session/state.ts';
+import { type SessionSummary, summarize } from '../core/session/summary.ts';
+import type { SessionStore } from '../ports/session-store.ts';
+import { newId } from './ids.ts';
+import { type OpenedSession, SessionActor, type SessionDeps, hashKey } from './session-actor.ts';
+import { stopping } from './refusals.ts';
+import { viewOf } from './session-view.ts';
+import { resumeParked } from './resume.ts';
+
+/** An open session that nothing has used for so long is closed, in ms. */
+const IDLE_MS = 60_000;
+const SWEEP_MS = 10_000;
+/** How long turns may go on when the server stops before they are parked, in ms. */
+const DRAIN_MS = 5_000;
+/** How long an Idempotency-Key of a new session is remembered, in ms. */
+const KEY_MS = 24 * 60 * 60 * 1000;
+/** Sessions read at once when the server starts. */
+const START_CONCURRENCY = 16;
+
+export interface CreateRequest {
+  /** Without it the default agent, else the only one. */
+  agent?: string | undefined;
+  key?: string | undefined;
+  labels?: Record<string, string> | undefined;
+  onDisconnect?: OnDisconnect | undefined;
+  origin: Origin;
+  idempotencyKey?: string | undefined;
+}
+
+/** What a start found; logged as one line. */
+export interface StartReport {
+  sessions: number;
+  resumed: number;
+  parked: number;
+  torn_bytes: number;
+  quarantined: number;
+}
+
+/** All sessions of this server: opens cold ones, closes idle ones, and knows every one for listings. */
+export class SessionRegistry {
+  readonly #deps: SessionDeps;
+  readonly #store: SessionStore;
+  readonly #defaultAgent: () => string | null;
+  /** Open sessions, and those being opened or closed. */
+  readonly #open = new Map<string, Promise<SessionActor>>();
+  readonly #actors = new Map<string, SessionActor>();
+  readonly #closing = new Map<string, Promise<void>>();
+  /** Every session, as it was when it was last closed. */
+  readonly #summaries = new Map<string, SessionSummary>();
+  /** Keys of sessions that have not ended. */
+  readonly #keys = new Map<string, string>();
+  /** Hashes of Idempotency-Keys, and the session that each made. */
+  readonly #made = new Map<string, { session: Promise<string>; at: number }>();
+  /** Sessions whose turns were interrupted, until `resume`. */
+  readonly #parked: SessionActor[] = [];
+  readonly #stop = new AbortController();
+  #isDraining = false;
+
+  constructor(deps: SessionDeps & { store: SessionStore; defaultAgent: () => string | null }) {
+    this.#deps = deps;
+    this.#store = deps.store;
+    this.#defaultAgent = deps.defaultAgent;
+  }
+
+  /** Open sessions, clients attached to them, and turns that have work to do. */
+  get load(): { open: number; clients: number; working: number } {
+    let clients = 0;
+    let working = 0;
+    for (const actor of this.#actors.values()) {
+      clients += actor.clients;
+      working += actor.hasWork ? 1 : 0;
+    }
+    return { open: this.#actors.size, clients, working };
+  }
+
+  /** Reads what was not closed cleanly. Listings are complete when it resolves; `resume` comes next. */
+  async start(): Promise<StartReport> {
+    const unclean = await this.#store.unclean();
+    for (const summary of await this.#store.summaries()) {
+      this.#learn(summary);
+      if (summary.has_work) unclean.push(summary.session);
+    }
+    const report = { sessions: 0, resumed: 0, parked: 0, torn_bytes: 0, quarantined: 0 };
+    const readNext = async (): Promise<void> => {
+      for (let session = unclean.pop(); session; session = unclean.pop()) {
+        const opened = await this.#readUnclean(session);
+        if (!opened) continue;
+        report.sessions += 1;
+        report.torn_bytes += opened.torn?.bytes ?? 0;
+        if (opened.log.quarantine) report.quarantined += 1;
+        const actor = this.#adopt(opened);
+        if (actor.hasWork && !opened.log.quarantine) this.#parked.push(actor);
+        else if (opened.state.turn) report.parked += 1;
+      }
+    };
+    await Promise.all(Array.from({ length: START_CONCURRENCY }, readNext));
+    report.resumed = this.#parked.length;
+    const idle = [...this.#actors.values()].filter((actor) => !this.#parked.includes(actor));
+    await Promise.allSettled(idle.map((actor) => actor.start()));
+    return report;
+  }
+
+  /** Lets interrupted turns go on in the background, a few at a time, and begins to close idle sessions. */
+  resume(): void {
+    void resumeParked(this.#parked.splice(0), this.#deps.clock, this.#stop.signal);
+    this.#sweepLater();
+  }
+
+  async #readUnclean(session: string): Promise<Omit<OpenedSession, 'onFailure'> | null> {
+    try {
+      const opened = await this.#read(session);
+      if (opened.state.seq > 0 || opened.log.quarantine) return opened;
+      // A crash between making the log and its first record: nobody was told of this session.
+      await opened.log.close(emptySummary(session));
+      await this.#store.delete(session);
+    } catch (error) {
+      this.#deps.log.error({ session, err: error }, 'session cannot be opened');
+    }
+    return null;
+  }
+
+  /**
+   * Makes a session. A repeated Idempotency-Key gives the session that the first made.
+   * @throws DuragentError agent_not_found, conflict (`details.session` holds the key), draining.
+   */
+  async create(request: CreateRequest): Promise<SessionActor> {
+    if (this.#isDraining) throw stopping();
+    const hash = request.idempotencyKey ? hashKey(request.idempotencyKey) : undefined;
+    const first = hash === undefined ? undefined : this.#made.get(hash);
+    if (first && this.#deps.clock.now() - first.at < KEY_MS) return this.open(await first.session);
+    const made = this.#make(request, hash);
+    if (hash !== undefined) {
+      const session = made.then((actor) => actor.session);
+      this.#made.set(hash, { session, at: this.#deps.clock.now() });
+      session.catch(() => this.#made.delete(hash));
+    }
+    return made;
+  }
+
+  async #make(request: CreateRequest, hash: string | undefined): Promise<SessionActor> {
+    const session = newId('session');
+    const { key } = request;
+    const holder = key === undefined ? undefined : this.#keys.get(key);
+    if (holder !== undefined) {
+      throw new DuragentError(
+        'conflict',
+        `The key ${key} is taken by ${holder}; use that session or end it.`,
+        {
+          details: { session: holder },
+        },
+      );
+    }
+    if (key !== undefined) this.#keys.set(key, session);
+    try {
+      const agent = await this.#resolveAgent(request.agent);
+      const log = await this.#store.create(session);
+      const actor = this.#adopt({ log, ...foldLog(null, []), snapshotSeq: 0, torn: null });
+      await actor.begin({
+        type: 'start',
+        session,
+        agent,
+        ...(key === undefined ? {} : { key }),
+        origin: { ...request.origin, ...(hash === undefined ? {} : { idempotency: hash }) },
+        ...(request.onDisconnect ? { on_disconnect: request.onDisconnect } : {}),
+        labels: request.labels ?? {},
+      });
+      this.#learn(actor.summary());
+      return actor;
+    } catch (error) {
+      if (key !== undefined && this.#keys.get(key) === session) this.#keys.delete(key);
+      throw error;
+    }
+  }
+
+  async #resolveAgent(name: string | undefined): Promise<string> {
+    const wanted = name ?? this.#defaultAgent();
+    if (wanted !== null && (await this.#deps.agents.get(wanted))) return wanted;
+    const { agents, broken } = await this.#deps.agents.list();
+    const [only, ...others] = agents;
+    if (wanted === null && only && others.length === 0) return only.name;
+    const known = agents.map((agent) => agent.name);
+    const list = known.length > 0 ? `There are: ${known.join(', ')}.` : 'There is none.';
+    const fault = broken.find((agent) => agent.name === wanted)?.faults[0];
+    if (fault) {
+      throw new DuragentError(
+        'agent_invalid',
+        `The agent ${wanted} does not load: ${fault.file}:${fault.line}:${fault.column}: ${fault.message}. Mend it (duragent agent validate shows all faults).`,
+      );
+    }
+    throw new DuragentError(
+      'agent_not_found',
+      wanted === null
+        ? `Say which agent: there is no default_agent. ${list}`
+        : `There is no agent named ${wanted}. ${list}`,
+      { details: { known } },
+    );
+  }
+
+  /** The open session, opened when it is cold. @throws DuragentError session_not_found, log_newer. */
+  async open(session: string): Promise<SessionActor> {
+    await this.#closing.get(session);
+    let opening = this.#open.get(session);
+    if (!opening) {
+      if (!this.#summaries.has(session)) throw notFound(session);
+      opening = this.#read(session).then((opened) => this.#adopt(opened));
+      this.#open.set(session, opening);
+      opening.catch(() => this.#open.delete(session));
+    }
+    const actor = await opening;
+    actor.touch();
+    await actor.start();
+    return actor;
+  }
+
+  /** What listings show; opens nothing. @throws DuragentError session_not_found. */
+  view(session: string): SessionView {
+    const actor = this.#actors.get(session);
+    if (actor) return actor.view();
+    const summary = this.#summaries.get(session);
+    if (!summary) throw notFound(session);
+    return viewOf(summary);
+  }
+
+  /** All sessions, newest first. */
+  list(): SessionView[] {
+    return [...this.#summaries.keys()]
+      .sort()
+      .reverse()
+      .map((session) => this.view(session));
+  }
+
+  /** Ends a session; twice changes nothing. @throws DuragentError session_not_found, session_quarantined. */
+  async end(session: string, reason: EndReason): Promise<void> {
+    const actor = await this.open(session);
+    await actor.end(reason);
+    this.#learn(actor.summary());
+  }
+
+  /** Ends a session, if it can be written, and deletes its data. @throws DuragentError session_not_found. */
+  async purge(session: string): Promise<void> {
+    const actor = await this.open(session);
+    if (actor.view().quarantine === undefined) await actor.end('user');
+    await this.#close(actor);
+    await this.#store.delete(session);
+    const summary = this.#summaries.get(session);
+    if (summary?.key !== undefined && this.#keys.get(summary.key) === session) {
+      this.#keys.delete(summary.key);
+    }
+    this.#summaries.delete(session);
+  }
+
+  /**
+   * Stops: takes nothing new, gives turns up to 5 s to end, parks the others, and closes every log.
+   */
+  async close(): Promise<void> {
+    this.#isDraining = true;
+    this.#stop.abort();
+    for (const actor of this.#actors.values()) actor.refuseMessages();
+    await this.#waitForTurns();
+    const actors = [...this.#actors.values()];
+    await Promise.allSettled(actors.map((actor) => actor.drain()));
+    await Promise.allSettled(actors.map((actor) => this.#close(actor)));
+    await Promise.allSettled(this.#closing.values());
+    await this.#store.close();
+  }
+
+  async #waitForTurns(): Promise<void> {
+    const { clock } = this.#deps;
+    const until = clock.monotonic() + DRAIN_MS;
+    while (clock.monotonic() < until && this.load.working > 0) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      clock.after(20, resolve);
+      await promise;
+    }
+  }
+
+  async #read(session: string): Promise<Omit<OpenedSession, 'onFailure'>> {
+    const { log, snapshot, records, torn } = await this.#store.open(session);
+    const events = records.map((record) => record.event);
+    if (!snapshot) return { log, ...foldLog(null, events), snapshotSeq: 0, torn };
+    const fold = foldLog(snapshot, events);
+    if (fold) return { log, ...fold, snapshotSeq: snapshot.seq, torn };
+    await log.close(this.#summaries.get(session) ?? emptySummary(session));
+    const whole = await this.#store.open(session, { ignoreSnapshot: true });
+    const all = whole.records.map((record) => record.event);
+    return { log: whole.log, ...foldLog(null, all), snapshotSeq: 0, torn: torn ?? whole.torn };
+  }
+
+  #adopt(opened: Omit<OpenedSession, 'onFailure'>): SessionActor {
+    const actor: SessionActor = new SessionActor(this.#deps, {
+      ...opened,
+      onFailure: (error) => {
+        this.#deps.log.error(
+          { session: actor.session, err: error },
+          'session failed; it is opened anew',
+        );
+        void this.#close(actor);
+      },
+    });
+    this.#actors.set(actor.session, actor);
+    this.#open.set(actor.session, Promise.resolve(actor));
+    if (opened.state.seq > 0 || opened.log.quarantine) this.#learn(actor.summary());
+    return actor;
+  }
+
+  #learn(summary: SessionSummary): void {
+    this.#summaries.set(summary.session, summary);
+    const { idempotency } = summary.origin;
+    const at = Date.parse(summary.created_at);
+    if (idempotency !== undefined && this.#deps.clock.now() - at < KEY_MS) {
+      this.#made.set(idempotency, { session: Promise.resolve(summary.session), at });
+    }
+    if (summary.key === undefined) return;
+    if (summary.ended_at === undefined) this.#keys.set(summary.key, summary.session);
+    else if (this.#keys.get(summary.key) === summary.session) this.#keys.delete(summary.key);
+  }
+
+  #close(actor: SessionActor): Promise<void> {
+    const { session } = actor;
+    const under = this.#closing.get(session);
+    if (under) return under;
+    const closing = actor.close().then(
+      () => this.#forget(actor),
+      (error: unknown) => {
+        this.#forget(actor);
+        this.#deps.log.error({ session, err: error }, 'session not closed cleanly');
+      },
+    );
+    this.#closing.set(session, closing);
+    return closing;
+  }
+
+  #forget(actor: SessionActor): void {
+    if (actor.lastSeq > 0) this.#learn(actor.summary());
+    this.#actors.delete(actor.session);
+    this.#open.delete(actor.session);
+    this.#closing.delete(actor.session);
+  }
+
+  #sweepLater(): void {
+    this.#deps.clock.after(SWEEP_MS, () => {
+      if (this.#stop.signal.aborted) return;
+      for (const [hash, { at }] of this.#made) {
+        if (this.#deps.clock.now() - at >= KEY_MS) this.#made.delete(hash);
+      }
+      for (const actor of this.#actors.values()) {
+        if (actor.idleMs >= IDLE_MS && !actor.hasWork) void this.#close(actor);
+      }
+      this.#sweepLater();
+    });
+  }
+}
+
+/** For a session that nothing is known of. */
+function emptySummary(session: string): SessionSummary {
+  return summarize({ ...initialState(), session });
+}
+
+function notFound(session: string): DuragentError {
+  return new DuragentError(
+    'session_not_found',
+    `There is no session ${session.slice(0, 100)}; duragent sessions lists them.`,
+  );
+}

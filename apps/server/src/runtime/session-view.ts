@@ -1,0 +1,38 @@
+import type { SessionStatus, SessionView, TurnState } from '@duragent/protocol';
+import type { SessionSummary } from '../core/session/summary.ts';
+import type { Quarantine } from '../ports/session-store.ts';
+
+/** What only an open session knows. */
+export interface Presence {
+  clients: number;
+  isWorking: boolean;
+  isQueued: boolean;
+  quarantine: Quarantine | null;
+}
+
+const NOBODY: Presence = { clients: 0, isWorking: false, isQueued: false, quarantine: null };
+
+/** A session as the API shows it, from its summary and, while it is open, who and what is there. */
+export function viewOf(summary: SessionSummary, presence: Presence = NOBODY): SessionView {
+  const { paused, has_work: _, ...shown } = summary;
+  return {
+    ...shown,
+    status: statusOf(summary, presence),
+    turn_state: turnStateOf(paused, presence),
+    clients: presence.clients,
+    ...(presence.quarantine ? { quarantine: presence.quarantine } : {}),
+  };
+}
+
+function statusOf(summary: SessionSummary, presence: Presence): SessionStatus {
+  if (presence.quarantine) return 'quarantined';
+  if (summary.ended_at !== undefined) return 'ended';
+  if (presence.clients > 0) return 'active';
+  return summary.paused ? 'paused' : 'running';
+}
+
+function turnStateOf(paused: boolean, presence: Presence): TurnState {
+  if (paused) return 'paused';
+  if (!presence.isWorking) return 'idle';
+  return presence.isQueued ? 'queued' : 'working';
+}

@@ -1,0 +1,113 @@
+import type { SessionInput } from '../core/session/session-input.ts';
+import type { Effect } from '../core/session/next.ts';
+import type { EffectRunner, EffectScope } from './effects.ts';
+
+interface Work {
+  controller: AbortController;
+  isQueued: boolean;
+}
+
+/**
+ * The effects of one session that are being done. `reconcile` makes them the ones that are owed:
+ * it starts what is owed and not in flight, and aborts what is in flight and no longer owed.
+ */
+export class WorkInFlight {
+  readonly #runner: EffectRunner;
+  readonly #works = new Map<string, Work>();
+  readonly #onInput: (input: SessionInput | null) => void;
+  readonly #onError: (effect: Effect, error: unknown) => void;
+
+  /**
+   * `onInput` takes the input that an effect ended in, in the same step in which the effect left
+   * flight (split in two, work would begin twice); null: it was aborted and ended in nothing.
+   */
+  constructor(
+    runner: EffectRunner,
+    on: {
+      input: (input: SessionInput | null) => void;
+      error: (effect: Effect, error: unknown) => void;
+    },
+  ) {
+    this.#runner = runner;
+    this.#onInput = on.input;
+    this.#onError = on.error;
+  }
+
+  get size(): number {
+    return this.#works.size;
+  }
+
+  /** Whether one of them waits for a place. */
+  get isQueued(): boolean {
+    return [...this.#works.values()].some((work) => work.isQueued);
+  }
+
+  /**
+   * @param owed what the state owes, durable or not.
+   * @param durable keys of what the durable state owes.
+   */
+  reconcile(
+    owed: readonly Effect[],
+    durable: ReadonlySet<string>,
+    scope: Omit<EffectScope, 'queued'>,
+  ): void {
+    const keys = new Set(owed.map((effect) => effect.key));
+    for (const [key, work] of this.#works) {
+      if (!keys.has(key)) work.controller.abort();
+    }
+    for (const effect of owed) {
+      // A model call has no effect on the world, so it may begin while its trigger is written.
+      const mayBegin = effect.type === 'call_model' || durable.has(effect.key);
+      if (mayBegin && !this.#works.has(effect.key)) this.#begin(effect, scope);
+    }
+  }
+
+  abortAll(): void {
+    for (const work of this.#works.values()) work.controller.abort();
+  }
+
+  #begin(effect: Effect, scope: Omit<EffectScope, 'queued'>): void {
+    const work: Work = { controller: new AbortController(), isQueued: false };
+    const { signal } = work.controller;
+    this.#works.set(effect.key, work);
+    const queued = (isQueued: boolean): void => {
+      work.isQueued = isQueued;
+    };
+    const finish = (input: SessionInput | null): void => {
+      this.#works.delete(effect.key);
+      this.#onInput(signal.aborted ? null : input);
+    };
+    this.#runner.run(effect, { ...scope, queued }, signal).then(finish, (error: unknown) => {
+      if (!signal.aborted) this.#onError(effect, error);
+      finish(failureOf(effect));
+    });
+  }
+}
+
+/** The input that an effect ends in when the server itself failed at it. */
+function failureOf(effect: Effect): SessionInput {
+  const message = 'Something went wrong inside the server; its log says what.';
+  switch (effect.type) {
+    case 'call_model':
+      return {
+        type: 'model_failed',
+        turn: effect.turn,
+        step: effect.step,
+        attempt: effect.attempt,
+        model: '',
+        error: { code: 'internal', message },
+        retryable: false,
+      };
+    case 'run_tool':
+      return {
+        type: 'tool_result',
+        turn: effect.turn,
+        call: effect.call,
+        outcome: 'error',
+        content: message,
+        details: {},
+      };
+    case 'wait_until':
+      return { type: 'deadline', turn: effect.turn };
+  }
+}
