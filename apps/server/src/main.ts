@@ -57,7 +57,7 @@ export interface ServeOptions {
 export async function serve(config: Config, options: ServeOptions): Promise<void> {
   process.umask(0o077);
   await mkdir(config.dataDir, { recursive: true, mode: 0o700 });
-  const lock = await lockWorkspace(config.dataDir, { allowNetworkFs: config.allowNetworkFs });
+  const lock = await lockWorkspace(config.dataDir, config);
   try {
     await serveLocked(config, options, lock);
   } finally {

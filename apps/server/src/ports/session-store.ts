@@ -27,9 +27,10 @@ export interface SessionLog {
    * Appends events whose seqs follow `expectedSeq` without a gap. Calls may overlap: those that
    * arrive while a sync runs are written together and share the next one.
    * @returns the records, once they are durable, in order of the calls.
-   * @throws DuragentError `seq_conflict` (nothing is written), `record_too_large` (nothing is
-   *   written), `session_quarantined`, `storage_full` or `storage_failed`: then neither these
-   *   events nor any later ones are in the log, and the log must be closed and opened again.
+   * @throws DuragentError, with nothing written: `seq_conflict`, `record_too_large`, `epoch_lost`
+   *   (an epoch behind the log's), `queue_full`, `session_quarantined`. `storage_full` or
+   *   `storage_failed`: neither these events nor any later ones are in the log, and the log must
+   *   be closed and opened again.
    */
   append(events: readonly SessionEvent[], expectedSeq: number): Promise<StoredRecord[]>;
   /**
@@ -39,10 +40,14 @@ export interface SessionLog {
   read(after: number, limit: number): Promise<StoredRecord[]>;
   /**
    * Writes the snapshot: a cache. `state` is plain JSON folded up to `seq`, which is durable;
-   * `windowSeq` is the first seq that opening has to read again.
+   * `windowSeq` is the first seq that opening has to read again, at most `seq` + 1. Appends go on
+   * meanwhile. When it fails the one before still counts.
    */
   writeSnapshot(state: unknown, seq: number, windowSeq: number): Promise<void>;
-  /** Waits for what is under way, closes the files and keeps the summary for listings. */
+  /**
+   * Waits for what is under way, closes the files and keeps the summary for listings, unless the
+   * log is quarantined or a write of it failed: then the next start has to open it.
+   */
   close(summary: SessionSummary): Promise<void>;
 }
 
@@ -59,19 +64,21 @@ export interface OpenedLog {
 
 /** Durable session logs. One process writes. */
 export interface SessionStore {
-  /** Makes an empty log. @throws DuragentError `conflict` if there is one. */
+  /** Makes an empty log. @throws DuragentError `conflict` if there is one, `session_not_found` for what is no session id. */
   create(session: string): Promise<SessionLog>;
   /**
    * Opens a log, checks it, and cuts off a torn end.
    * @param ignoreSnapshot reads the whole log.
-   * @throws DuragentError `session_not_found`, `log_newer`.
+   * @throws DuragentError `session_not_found`, `log_newer`, `conflict` while it is open,
+   *   `log_corrupt` where the log is missing and its snapshot is not, `storage_full`,
+   *   `storage_failed`. The other sessions are not concerned.
    */
   open(session: string, options?: { ignoreSnapshot?: boolean }): Promise<OpenedLog>;
   /** What listings know of every session that was closed cleanly and not touched since. */
   summaries(): Promise<SessionSummary[]>;
   /** Sessions that a start has to open: not closed cleanly, unknown to the index, or of another size. */
   unclean(): Promise<string[]>;
-  /** Removes a closed session with all its files. @throws DuragentError `session_not_found`. */
+  /** Removes a closed session with all its files. @throws DuragentError `session_not_found`, `conflict` while it is open. */
   delete(session: string): Promise<void>;
   /** Brings the index and the list of open sessions up to date. Every log is closed before. */
   close(): Promise<void>;

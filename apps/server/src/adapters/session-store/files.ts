@@ -1,0 +1,164 @@
+import { constants } from 'node:fs';
+import { lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { DuragentError } from '@duragent/protocol';
+
+/** An open file, as far as the store uses one; `FileHandle` is one. Writes may be short. */
+export interface OpenFile {
+  read(
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    position: number,
+  ): Promise<{ bytesRead: number }>;
+  write(
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    position: number,
+  ): Promise<{ bytesWritten: number }>;
+  datasync(): Promise<void>;
+  sync(): Promise<void>;
+  truncate(length: number): Promise<void>;
+  stat(): Promise<{ size: number }>;
+  close(): Promise<void>;
+}
+
+/** Every file system call of the store, so that tests can fail the Nth one. */
+export interface Files {
+  open(file: string, flags: number, mode?: number): Promise<OpenFile>;
+  mkdir(
+    directory: string,
+    options: { mode: number; recursive?: boolean },
+  ): Promise<string | undefined>;
+  readdir(
+    directory: string,
+    options: { withFileTypes: true },
+  ): Promise<{ name: string; isDirectory(): boolean }[]>;
+  lstat(file: string): Promise<{ size: number; isDirectory(): boolean }>;
+  rename(from: string, to: string): Promise<void>;
+  rm(file: string, options: { recursive?: boolean; force: boolean }): Promise<void>;
+}
+
+export const nodeFiles: Files = { open, mkdir, readdir, lstat, rename, rm };
+
+export const FILE_MODE = 0o600;
+export const DIRECTORY_MODE = 0o700;
+
+const { O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_RDONLY, O_RDWR, O_TRUNC } = constants;
+/** Ways to open a file. None follows a symbolic link at the end of the path. */
+export const flags = {
+  read: O_RDONLY | O_NOFOLLOW,
+  update: O_RDWR | O_NOFOLLOW,
+  createOrUpdate: O_RDWR | O_CREAT | O_NOFOLLOW,
+  createNew: O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW,
+  replace: O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW,
+  directory: O_RDONLY | O_DIRECTORY,
+} as const;
+
+/** The system's code of an error, such as `ENOENT`. */
+export function errorCode(error: unknown): string | undefined {
+  const code = (error as { code?: unknown } | null)?.code;
+  return typeof code === 'string' ? code : undefined;
+}
+
+/** The error that callers of the store see for a failed file system call. */
+export function storageError(error: unknown, what: string): DuragentError {
+  if (error instanceof DuragentError) return error;
+  const reason = error instanceof Error ? error.message : String(error);
+  const code = errorCode(error);
+  return code === 'ENOSPC' || code === 'EDQUOT'
+    ? new DuragentError('storage_full', `${what}: ${reason}. Free space on the disk.`, {
+        cause: error,
+      })
+    : new DuragentError('storage_failed', `${what}: ${reason}. Check the disk.`, { cause: error });
+}
+
+/** Runs a cleanup after a failure. @returns the failure, together with the cleanup's own if it fails. */
+export async function afterFailure(error: unknown, cleanUp: () => Promise<void>): Promise<unknown> {
+  try {
+    await cleanUp();
+    return error;
+  } catch (second) {
+    const both = new AggregateError([error, second], `${String(error)}; then ${String(second)}`);
+    const code = errorCode(error);
+    return code === undefined ? both : Object.assign(both, { code });
+  }
+}
+
+/** Opens a file for the time of `work`. */
+export async function withFile<T>(
+  files: Files,
+  file: string,
+  mode: number,
+  work: (handle: OpenFile) => Promise<T>,
+): Promise<T> {
+  const handle = await files.open(file, mode, FILE_MODE);
+  let result: T;
+  try {
+    result = await work(handle);
+  } catch (error) {
+    throw await afterFailure(error, () => handle.close());
+  }
+  await handle.close();
+  return result;
+}
+
+/** Writes all of `bytes`: Node reports success for short writes. */
+export async function writeAll(file: OpenFile, bytes: Uint8Array, position: number): Promise<void> {
+  let done = 0;
+  while (done < bytes.length) {
+    const { bytesWritten } = await file.write(bytes, done, bytes.length - done, position + done);
+    if (bytesWritten === 0) throw Object.assign(new Error('a write took nothing'), { code: 'EIO' });
+    done += bytesWritten;
+  }
+}
+
+/** Reads `length` bytes, or fewer at the end of the file. */
+export async function readBytes(file: OpenFile, position: number, length: number): Promise<Buffer> {
+  const buffer = Buffer.allocUnsafe(length);
+  let done = 0;
+  while (done < length) {
+    const { bytesRead } = await file.read(buffer, done, length - done, position + done);
+    if (bytesRead === 0) break;
+    done += bytesRead;
+  }
+  return buffer.subarray(0, done);
+}
+
+/** Makes the entries of a directory durable. */
+export function syncDirectory(files: Files, directory: string): Promise<void> {
+  return withFile(files, directory, flags.directory, (handle) => handle.sync());
+}
+
+/** Replaces a file so that after a crash it is the old or the new one, whole. */
+export async function replaceFile(files: Files, file: string, content: string): Promise<void> {
+  const temporary = `${file}.tmp`;
+  try {
+    await withFile(files, temporary, flags.replace, async (handle) => {
+      await writeAll(handle, Buffer.from(content), 0);
+      await handle.sync();
+    });
+    await files.rename(temporary, file);
+  } catch (error) {
+    throw await afterFailure(error, () => files.rm(temporary, { force: true }));
+  }
+  await syncDirectory(files, path.dirname(file));
+}
+
+/** The whole of a small file as text; null if there is none, if it is a link, or longer than `limit`. */
+export async function readSmallFile(
+  files: Files,
+  file: string,
+  limit: number,
+): Promise<string | null> {
+  try {
+    return await withFile(files, file, flags.read, async (handle) => {
+      const { size } = await handle.stat();
+      return size > limit ? null : (await readBytes(handle, 0, size)).toString('utf8');
+    });
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT' || errorCode(error) === 'ELOOP') return null;
+    throw error;
+  }
+}

@@ -1,0 +1,381 @@
+import path from 'node:path';
+import { realpath } from 'node:fs/promises';
+import { DuragentError, idPattern } from '@duragent/protocol';
+import type { SessionSummary } from '../../core/session/summary.ts';
+import type { OpenedLog, SessionLog, SessionStore } from '../../ports/session-store.ts';
+import {
+  afterFailure,
+  DIRECTORY_MODE,
+  errorCode,
+  FILE_MODE,
+  flags,
+  nodeFiles,
+  readSmallFile,
+  storageError,
+  syncDirectory,
+  writeAll,
+  type Files,
+  type OpenFile,
+} from './files.ts';
+import { IndexFile } from './index-file.ts';
+import { LogFile, SNAPSHOT_FILE, type LogHost } from './log-file.ts';
+import { OpenList } from './open-list.ts';
+import { ACTIVE_FILE, cutTornEnd, examineLog, type Examined } from './opening.ts';
+import { encodeHeader } from './record.ts';
+import { corrupt } from './search.ts';
+import { decodeSnapshot, MAX_SNAPSHOT_BYTES } from './snapshot.ts';
+
+export interface FileSessionStoreOptions {
+  /** The folder of the sessions; it is made if it is missing. */
+  dir: string;
+  /**
+   * Called when a sync failed: nothing is acknowledged any more, and what the disk holds is not
+   * known before the process has ended and another one read it.
+   */
+  onSyncFailure: (error: DuragentError) => void;
+  /** For tests: the file system. */
+  files?: Files;
+}
+
+const sessionPattern = idPattern('session');
+/** Folders of sessions under deletion begin with this; what a crash left of one goes at the next start. */
+const DELETED_PREFIX = 'deleted-';
+/** How many files are looked at together. */
+const LOOKS_AT_ONCE = 32;
+
+/** Opens the session logs under a folder, for this process alone. */
+export async function openFileSessionStore(
+  options: FileSessionStoreOptions,
+): Promise<SessionStore> {
+  const files = options.files ?? nodeFiles;
+  try {
+    await files.mkdir(options.dir, { mode: DIRECTORY_MODE, recursive: true });
+    const root = await realpath(options.dir);
+    const names = await folders(files, root);
+    const sessions = new Set(names.filter((name) => sessionPattern.test(name)));
+    for (const name of names.filter((each) => each.startsWith(DELETED_PREFIX))) {
+      await files.rm(path.join(root, name), { recursive: true, force: true });
+    }
+    const exists = (session: string): boolean => sessions.has(session);
+    const openList = await OpenList.open(
+      files,
+      path.join(root, 'OPEN'),
+      exists,
+      options.onSyncFailure,
+    );
+    try {
+      // Also what an earlier process made in them without living to sync it.
+      await syncDirectory(files, root);
+      await syncParent(files, root);
+      const index = await IndexFile.open(
+        files,
+        path.join(root, 'index.jsonl'),
+        (session) => exists(session) && !openList.has(session),
+      );
+      return new FileSessionStore(files, root, openList, index, options.onSyncFailure);
+    } catch (error) {
+      throw await afterFailure(error, () => openList.close());
+    }
+  } catch (error) {
+    throw storageError(error, `Cannot open the sessions in ${options.dir}`);
+  }
+}
+
+class FileSessionStore implements SessionStore, LogHost {
+  readonly files: Files;
+  readonly #root: string;
+  readonly #openList: OpenList;
+  readonly #index: IndexFile;
+  readonly #onSyncFailure: (error: DuragentError) => void;
+  /** Sessions whose log is open, or being opened, made or deleted. */
+  readonly #inUse = new Set<string>();
+  /** Sessions whose last sync failed. */
+  readonly #unsynced = new Set<string>();
+  #sizesChecked: Promise<void> | null = null;
+
+  constructor(
+    files: Files,
+    root: string,
+    openList: OpenList,
+    index: IndexFile,
+    onSyncFailure: (error: DuragentError) => void,
+  ) {
+    this.files = files;
+    this.#root = root;
+    this.#openList = openList;
+    this.#index = index;
+    this.#onSyncFailure = onSyncFailure;
+  }
+
+  async create(session: string): Promise<SessionLog> {
+    if (!sessionPattern.test(session)) throw notFound(session);
+    const directory = path.join(this.#root, session);
+    this.#use(session);
+    try {
+      return await this.#createIn(session, directory);
+    } catch (error) {
+      this.#inUse.delete(session);
+      if (errorCode(error) === 'EEXIST') {
+        throw new DuragentError('conflict', `The session ${session} exists: open it instead.`);
+      }
+      throw storageError(error, `Cannot make the log of ${session}`);
+    }
+  }
+
+  async #createIn(session: string, directory: string): Promise<SessionLog> {
+    await this.files.mkdir(directory, { mode: DIRECTORY_MODE });
+    let file: OpenFile | null = null;
+    try {
+      file = await this.files.open(path.join(directory, ACTIVE_FILE), flags.createNew, FILE_MODE);
+      const { line, crc } = encodeHeader(session);
+      const header = Buffer.from(`${line}\n`);
+      // The header itself becomes durable with the first append.
+      const work = await Promise.allSettled([
+        writeAll(file, header, 0),
+        this.#sync(session, () => syncDirectory(this.files, directory)),
+        this.#sync(session, () => syncDirectory(this.files, this.#root)),
+        this.#openList.add(session),
+      ]);
+      const failed = work.find((result) => result.status === 'rejected');
+      if (failed) throw failed.reason;
+      const start = { offset: header.length, crc };
+      const chain = { seq: 0, epoch: 0, crc };
+      const end = header.length;
+      return new LogFile(
+        this,
+        { session, directory, file, start, end, chain, quarantine: null },
+        true,
+      );
+    } catch (error) {
+      throw await afterFailure(error, async () => {
+        await file?.close();
+        this.#openList.remove(session);
+        await this.files.rm(directory, { recursive: true, force: true });
+      });
+    }
+  }
+
+  async open(session: string, options: { ignoreSnapshot?: boolean } = {}): Promise<OpenedLog> {
+    const directory = await this.#locate(session);
+    this.#use(session);
+    try {
+      if (this.#unsynced.has(session)) {
+        throw new DuragentError(
+          'storage_failed',
+          `What the disk holds of ${session} is not known after a failed sync: restart the server.`,
+        );
+      }
+      const text = await readSmallFile(
+        this.files,
+        path.join(directory, SNAPSHOT_FILE),
+        MAX_SNAPSHOT_BYTES,
+      );
+      const snapshot = text === null ? null : decodeSnapshot(text, session);
+      const file = await this.#openActive(directory, snapshot !== null);
+      try {
+        const ignored = options.ignoreSnapshot ?? false;
+        const found = await examineLog(file, session, snapshot, ignored);
+        const torn = await this.#repair(session, directory, file, found);
+        const { start, end, chain, quarantine } = found;
+        const log = new LogFile(
+          this,
+          { session, directory, file, start, end, chain, quarantine },
+          this.#openList.has(session),
+        );
+        return { log, snapshot: found.snapshot, records: found.records, torn };
+      } catch (error) {
+        throw await afterFailure(error, () => file.close());
+      }
+    } catch (error) {
+      this.#inUse.delete(session);
+      if (errorCode(error) === 'ENOENT' || errorCode(error) === 'ELOOP') throw notFound(session);
+      throw storageError(error, `Cannot open the log of ${session}`);
+    }
+  }
+
+  async #openActive(directory: string, hasSnapshot: boolean): Promise<OpenFile> {
+    try {
+      return await this.files.open(path.join(directory, ACTIVE_FILE), flags.update);
+    } catch (error) {
+      if (errorCode(error) === 'ENOENT' && hasSnapshot) {
+        throw corrupt(ACTIVE_FILE, 0, 'the file is missing, though there is a snapshot of it');
+      }
+      throw error;
+    }
+  }
+
+  /** Makes the log end with its last good record, durably. A quarantined one stays as it is. */
+  async #repair(
+    session: string,
+    directory: string,
+    file: OpenFile,
+    found: Examined,
+  ): Promise<OpenedLog['torn']> {
+    if (found.quarantine) {
+      this.#index.entries.delete(session);
+      return null;
+    }
+    const { end, tornBytes, headerMissing } = found;
+    const from = headerMissing ? 0 : end;
+    let torn: OpenedLog['torn'] = null;
+    if (tornBytes > 0) {
+      const savedAs = await cutTornEnd(this.files, directory, file, from, from + tornBytes);
+      torn = { bytes: tornBytes, savedAs };
+    }
+    if (headerMissing) await writeAll(file, Buffer.from(`${encodeHeader(session).line}\n`), 0);
+    if (torn !== null || headerMissing || !this.#index.entries.has(session)) {
+      // A process that was killed may have written records and not synced them.
+      await this.#sync(session, async () => {
+        await file.sync();
+        await syncDirectory(this.files, directory);
+      });
+    }
+    return torn;
+  }
+
+  async summaries(): Promise<SessionSummary[]> {
+    await this.#checkSizes();
+    return [...this.#index.entries.values()].map(({ summary }) => summary);
+  }
+
+  async unclean(): Promise<string[]> {
+    await this.#checkSizes();
+    const names = await folders(this.files, this.#root);
+    const unknown = names.filter(
+      (name) => sessionPattern.test(name) && !this.#index.entries.has(name),
+    );
+    const found: string[] = [];
+    await forEach(unknown, async (session) => {
+      if ((await this.#logSize(session)) !== null) found.push(session);
+    });
+    return found.sort();
+  }
+
+  /** Forgets what the index says of logs that have another size: once, since only this process writes. */
+  #checkSizes(): Promise<void> {
+    this.#sizesChecked ??= forEach([...this.#index.entries], async ([session, entry]) => {
+      const size = await this.#logSize(session);
+      const { entries } = this.#index;
+      if (size !== entry.size && entries.get(session) === entry) entries.delete(session);
+    });
+    return this.#sizesChecked;
+  }
+
+  async #logSize(session: string): Promise<number | null> {
+    try {
+      return (await this.files.lstat(path.join(this.#root, session, ACTIVE_FILE))).size;
+    } catch (error) {
+      if (errorCode(error) === 'ENOENT') return null;
+      throw storageError(error, `Cannot look at the log of ${session}`);
+    }
+  }
+
+  async delete(session: string): Promise<void> {
+    const directory = await this.#locate(session);
+    this.#use(session);
+    try {
+      const going = path.join(this.#root, `${DELETED_PREFIX}${session}`);
+      await this.files.rename(directory, going);
+      await this.#sync(session, () => syncDirectory(this.files, this.#root));
+      this.#openList.remove(session);
+      await this.#index.remove(session);
+      await this.files.rm(going, { recursive: true, force: true });
+    } catch (error) {
+      throw storageError(error, `Cannot delete ${session}`);
+    } finally {
+      this.#inUse.delete(session);
+    }
+  }
+
+  async close(): Promise<void> {
+    try {
+      await Promise.all([this.#openList.close(), this.#index.close()]);
+    } catch (error) {
+      throw storageError(error, 'Cannot close the session store');
+    }
+  }
+
+  async beforeFirstAppend(session: string): Promise<void> {
+    this.#index.entries.delete(session);
+    await this.#openList.add(session);
+  }
+
+  async closed(
+    session: string,
+    summary: SessionSummary,
+    size: number,
+    clean: boolean,
+  ): Promise<void> {
+    this.#inUse.delete(session);
+    if (clean) {
+      await this.#index.add(summary, size);
+      this.#openList.remove(session);
+    } else {
+      await this.#index.remove(session);
+    }
+  }
+
+  syncFailed(session: string, error: DuragentError): void {
+    this.#unsynced.add(session);
+    this.#onSyncFailure(error);
+  }
+
+  async #sync(session: string, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      const failure = storageError(error, `Cannot sync ${session}`);
+      this.syncFailed(session, failure);
+      throw failure;
+    }
+  }
+
+  /** The folder of a session; a link is none. */
+  async #locate(session: string): Promise<string> {
+    if (!sessionPattern.test(session)) throw notFound(session);
+    const directory = path.join(this.#root, session);
+    try {
+      if ((await this.files.lstat(directory)).isDirectory()) return directory;
+    } catch (error) {
+      if (errorCode(error) !== 'ENOENT') throw storageError(error, `Cannot look at ${session}`);
+    }
+    throw notFound(session);
+  }
+
+  #use(session: string): void {
+    if (this.#inUse.has(session)) {
+      throw new DuragentError('conflict', `The log of ${session} is in use: close it first.`);
+    }
+    this.#inUse.add(session);
+  }
+}
+
+async function syncParent(files: Files, root: string): Promise<void> {
+  try {
+    await syncDirectory(files, path.dirname(root));
+  } catch (error) {
+    // A folder that its owner put into one that this user cannot read was not made by us.
+    if (errorCode(error) !== 'EACCES') throw error;
+  }
+}
+
+async function folders(files: Files, root: string): Promise<string[]> {
+  const entries = await files.readdir(root, { withFileTypes: true });
+  return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
+}
+
+/** Does `work` for every item, a bounded number at a time. */
+async function forEach<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
+  const rest = items.values();
+  const worker = async (): Promise<void> => {
+    for (const item of rest) await work(item);
+  };
+  await Promise.all(Array.from({ length: LOOKS_AT_ONCE }, worker));
+}
+
+function notFound(session: string): DuragentError {
+  return new DuragentError(
+    'session_not_found',
+    `There is no session ${JSON.stringify(session)}: \`duragent sessions\` lists them.`,
+  );
+}
