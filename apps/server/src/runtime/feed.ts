@@ -58,7 +58,7 @@ export class Feed {
 
   set clients(count: number) {
     this.#clients = count;
-    this.#wake();
+    this.wake();
   }
 
   /** Shows records that have become durable. */
@@ -71,7 +71,7 @@ export class Feed {
       }
     }
     if (this.#ring.length >= 2 * this.#capacity) this.#ring = this.#ring.slice(-this.#capacity);
-    this.#wake();
+    this.wake();
   }
 
   /** Adds a fragment of a step; one of another step or attempt begins a new draft. */
@@ -88,10 +88,10 @@ export class Feed {
     draft.chunks.push({ start: draft.units, delta });
     draft.units += delta.text.length;
     if (draft.chunks.length > this.#capacity) draft.chunks = merge(draft.chunks);
-    this.#wake();
+    this.wake();
   }
 
-  /** Resolves at the next change. */
+  /** Resolves at the next change, or `wake`. */
   changed(): Promise<void> {
     return this.#changed.promise;
   }
@@ -156,7 +156,8 @@ export class Feed {
     return merge(rest.reverse()).map((chunk) => chunk.delta);
   }
 
-  #wake(): void {
+  /** Lets every waiting reader look again. */
+  wake(): void {
     this.#changed.resolve();
     this.#changed = Promise.withResolvers<void>();
   }

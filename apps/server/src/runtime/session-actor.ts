@@ -266,10 +266,9 @@ export class SessionActor {
     presence?: boolean;
   }): AsyncGenerator<Frame> {
     const isPresent = options.presence !== false;
-    const ended = Promise.withResolvers<void>();
     const signals = [options.signal, this.#closing.signal];
-    for (const signal of signals)
-      signal.addEventListener('abort', () => ended.resolve(), { once: true });
+    const wake = (): void => this.#feed.wake();
+    for (const signal of signals) signal.addEventListener('abort', wake);
     const isEnded = (): boolean => signals.some((signal) => signal.aborted);
     if (isPresent) this.#enter();
     try {
@@ -297,9 +296,10 @@ export class SessionActor {
         if (!isCaughtUp) {
           isCaughtUp = true;
           yield { kind: 'delta', delta: { type: 'caught_up', seq: position.seq } };
-        } else if (frames.length === 0) await Promise.race([changed, ended.promise]);
+        } else if (frames.length === 0) await changed;
       }
     } finally {
+      for (const signal of signals) signal.removeEventListener('abort', wake);
       if (isPresent) this.#leave();
     }
   }

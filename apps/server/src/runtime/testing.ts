@@ -282,7 +282,8 @@ export class Reader {
 export async function until(condition: () => boolean): Promise<void> {
   const end = performance.now() + 5_000;
   while (!condition()) {
-    if (performance.now() > end) throw new DuragentError('failed', `not so: ${condition.toString()}`);
+    if (performance.now() > end)
+      throw new DuragentError('failed', `not so: ${condition.toString()}`);
     await new Promise(setImmediate);
   }
 }

@@ -1,0 +1,76 @@
+import type { RouterContext } from '@koa/router';
+import type Koa from 'koa';
+import type { AgentCatalog } from '../ports/agent-catalog.ts';
+import type { ModelRef } from '../core/agent.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { AnswerTracker } from '../runtime/answer-tracker.ts';
+import type { SessionActor } from '../runtime/session-actor.ts';
+import type { SessionRegistry } from '../runtime/session-registry.ts';
+import type { AuthSettings } from './auth.ts';
+import type { HostRules } from './host-check.ts';
+import type { RequestScope } from './request-scope.ts';
+
+export interface HttpState {
+  scope: RequestScope;
+}
+export type HttpContext = Koa.ParameterizedContext<HttpState>;
+export type RouteContext = RouterContext<HttpState>;
+
+/** As much of pino as is used here. */
+export interface HttpLogger {
+  info(fields: object, text: string): void;
+  warn(fields: object, text: string): void;
+  error(fields: object, text: string): void;
+}
+
+/** What the routes use of an open session. */
+export interface OpenSession extends Pick<
+  SessionActor,
+  'session' | 'view' | 'receive' | 'cancel' | 'answer' | 'read' | 'lastSeq' | 'subscribe'
+> {
+  track(...message: Parameters<SessionActor['track']>): Pick<AnswerTracker, 'see'>;
+}
+
+/** What the routes use of the registry. */
+export interface Sessions extends Pick<SessionRegistry, 'view' | 'list' | 'end' | 'purge'> {
+  create(...request: Parameters<SessionRegistry['create']>): Promise<OpenSession>;
+  open(session: string): Promise<OpenSession>;
+}
+
+/** All that the HTTP API is made of; `serve` fills it in. */
+export interface HttpDeps {
+  sessions: Sessions;
+  agents: AgentCatalog;
+  models: {
+    /** `<provider>/<name>` of what a call with this model would go to now. */
+    describe(model: ModelRef): string | Promise<string>;
+  };
+  auth: AuthSettings & {
+    /** false: `/api/v1/admin/*` does not exist. */
+    adminEnabled: boolean;
+  };
+  hosts: HostRules;
+  version: {
+    version: string;
+    commit: string;
+    build_hash: string;
+    started_at: string;
+    node: string;
+  };
+  /** The first 16 hex digits of the SHA-256 of the data directory's real path. */
+  workspace: string;
+  instance: string;
+  ready: () => { ready: boolean; reason?: string | undefined };
+  limits: {
+    /** Streams and long polls do not know it. */
+    requestTimeoutMs: number;
+    /** Between two comments on a stream. */
+    keepAliveIntervalMs: number;
+  };
+  /** Called once its request has been answered. */
+  onShutdown: () => void;
+  logger: HttpLogger;
+  /** The agent of sessions that name none; null: the registry decides. */
+  defaultAgent: () => string | null;
+  clock: Clock;
+}
