@@ -68,7 +68,7 @@ export type OnDisconnect = InferKnown<typeof onDisconnectSchema>;
 export const originSchema = z.looseObject({
   /** What created the session. */
   kind: z.enum(['cli', 'http', 'gateway', 'schedule', 'webhook', 'agent']),
-  /** The first 16 hex digits of the SHA-256 of the Idempotency-Key that it was created with. */
+  /** The first 16 hex digits of the SHA-256 of the caller, the route and its Idempotency-Key. */
   idempotency: z.string().optional(),
 });
 export type Origin = InferKnown<typeof originSchema>;
@@ -78,7 +78,7 @@ export const sourceSchema = z.looseObject({
   kind: z.enum(['cli', 'http', 'gateway', 'schedule', 'webhook', 'agent']),
   /** Who said it, as other clients show it. */
   sender: z.looseObject({ name: z.string().max(200) }).optional(),
-  /** The first 16 hex digits of the SHA-256 of the caller's Idempotency-Key. */
+  /** The first 16 hex digits of the SHA-256 of the caller, the route and its Idempotency-Key. */
   idempotency: z.string().optional(),
 });
 export type MessageSource = InferKnown<typeof sourceSchema>;

@@ -1,0 +1,292 @@
+import type { Delta, SessionEvent } from '@duragent/protocol';
+import { describe, expect, it } from 'vitest';
+import { Sanitizer } from './sanitize.ts';
+import type { Stage } from './stage.ts';
+import { Transcript } from './transcript.ts';
+
+const common = { epoch: 1, at: '2026-01-01T00:00:00.000Z' };
+const usage = { input_tokens: 12, output_tokens: 34 };
+let seq = 0;
+
+/** Writes down what it is told; pieces of one text on one line. */
+class NotedStage implements Stage {
+  readonly said_: string[] = [];
+  #open: string | null = null;
+
+  begin(kind: 'answer' | 'reasoning'): void {
+    this.finish();
+    this.#open = `${kind}: `;
+  }
+  text(text: string): void {
+    this.#open += text;
+  }
+  finish(): void {
+    if (this.#open !== null) this.said_.push(this.#open);
+    this.#open = null;
+  }
+  said(who: string | null, text: string): void {
+    this.said_.push(`${who ?? 'me'}: ${text}`);
+  }
+  tool(text: string): void {
+    this.finish();
+    this.said_.push(`tool: ${text}`);
+  }
+  note(text: string): void {
+    this.said_.push(`note: ${text}`);
+  }
+  turnEnd(text: string): void {
+    this.finish();
+    this.said_.push(`end: ${text}`);
+  }
+}
+
+function setUp(own: (message: { text: string }) => boolean = () => false) {
+  const stage = new NotedStage();
+  const options = {
+    stage,
+    agent: 'helper',
+    me: 'ann',
+    own,
+    quiet: false,
+    filter: () => new Sanitizer(),
+  };
+  const transcript = new Transcript(options);
+  return { transcript, told: stage.said_ };
+}
+
+function token(offset: number, text: string, attempt = 1): Delta {
+  return { type: 'token', turn: 'turn_1', step: 1, attempt, offset, text };
+}
+
+function answer(
+  text: string,
+  more: Partial<Extract<SessionEvent, { type: 'assistant_message' }>> = {},
+): SessionEvent {
+  return {
+    ...common,
+    seq: ++seq,
+    type: 'assistant_message',
+    turn: 'turn_1',
+    step: 1,
+    attempt: 1,
+    message_id: 'msg_2',
+    input_seq: 2,
+    content: [{ type: 'text', text }],
+    tool_calls: [],
+    finish_reason: 'stop',
+    usage,
+    model: 'echo/echo',
+    deliveries: [],
+    ...more,
+  };
+}
+
+function message(text: string, name = 'ann', kind: 'cli' | 'http' = 'cli'): SessionEvent {
+  return {
+    ...common,
+    seq: ++seq,
+    type: 'user_message',
+    message_id: `msg_${seq}`,
+    source: { kind, sender: { name } },
+    content: [{ type: 'text', text }],
+    handling: 'turn',
+  };
+}
+
+const finished = (outcome: 'completed' | 'failed' | 'cancelled' = 'completed'): SessionEvent => ({
+  ...common,
+  seq: ++seq,
+  type: 'turn_finished',
+  turn: 'turn_1',
+  outcome,
+  usage,
+  ...(outcome === 'failed' ? { error: { code: 'model_failed', message: 'No key. Set one.' } } : {}),
+});
+const resumed: SessionEvent = {
+  ...common,
+  seq: ++seq,
+  type: 'turn_resumed',
+  turn: 'turn_1',
+  cause: 'crash',
+  attempt: 2,
+};
+const live: Delta = { type: 'caught_up', seq: 0 };
+
+describe('an answer', () => {
+  it('is shown once, though its deltas and its record both hold it', () => {
+    const { transcript, told } = setUp();
+    transcript.delta(live);
+    transcript.delta(token(0, 'Hel'));
+    transcript.delta(token(3, 'lo'));
+    transcript.event(answer('Hello'));
+    transcript.event(finished());
+    expect(told).toEqual([
+      'answer: Hello',
+      'end: helper · completed · 12 tokens in, 34 out · echo/echo',
+    ]);
+  });
+
+  it('goes on after a lost connection, when the text so far comes again', () => {
+    const { transcript, told } = setUp();
+    transcript.delta(token(0, 'Hello '));
+    transcript.delta(token(0, 'Hello wor'));
+    transcript.delta(token(2, 'llo'));
+    transcript.delta(token(9, 'ld'));
+    transcript.event(answer('Hello world'));
+    expect(told).toEqual(['answer: Hello world']);
+  });
+
+  it('is completed by its record when deltas are missing', () => {
+    const { transcript, told } = setUp();
+    transcript.delta(token(0, 'Hello '));
+    transcript.delta(token(50, 'lost'));
+    transcript.event(answer('Hello world'));
+    expect(told).toEqual(['answer: Hello world']);
+  });
+
+  it('begins anew with another attempt, and says so', () => {
+    const { transcript, told } = setUp();
+    transcript.delta(token(0, 'Hello wor'));
+    transcript.delta(token(0, 'Good ', 2));
+    transcript.delta(token(5, 'day', 2));
+    transcript.event(answer('Good day', { attempt: 2 }));
+    expect(told).toEqual(['answer: Hello wor', 'note: ↻ answer started again', 'answer: Good day']);
+  });
+
+  it('begins anew after a crash of the server, and says both', () => {
+    const { transcript, told } = setUp();
+    transcript.delta(token(0, 'Hello wor'));
+    transcript.event(resumed);
+    transcript.event(answer('Hello world', { attempt: 2 }));
+    expect(told).toEqual([
+      'answer: Hello wor',
+      'note: ↻ The server was interrupted; the turn goes on.',
+      'note: ↻ answer started again',
+      'answer: Hello world',
+    ]);
+  });
+
+  it('begins anew when its record contradicts what was shown', () => {
+    const { transcript, told } = setUp();
+    transcript.delta(token(0, 'Hello'));
+    transcript.event(answer('Goodbye'));
+    expect(told).toEqual(['answer: Hello', 'note: ↻ answer started again', 'answer: Goodbye']);
+  });
+
+  it('shows reasoning before it, once', () => {
+    const { transcript, told } = setUp();
+    transcript.delta({
+      type: 'reasoning',
+      turn: 'turn_1',
+      step: 1,
+      attempt: 1,
+      offset: 0,
+      text: 'Hm',
+    });
+    transcript.delta(token(0, 'Hi'));
+    transcript.event(
+      answer('', {
+        content: [
+          { type: 'reasoning', text: 'Hm' },
+          { type: 'text', text: 'Hi' },
+        ],
+      }),
+    );
+    expect(told).toEqual(['reasoning: Hm', 'answer: Hi']);
+  });
+
+  it('never carries a control sequence, though it is cut between deltas', () => {
+    const { transcript, told } = setUp();
+    transcript.delta(token(0, 'a\x1b'));
+    transcript.delta(token(2, '[2'));
+    transcript.delta(token(4, 'Jb'));
+    transcript.event(answer('a\x1b[2Jb'));
+    expect(told).toEqual(['answer: ab']);
+  });
+
+  it('keeps a surrogate pair together that two deltas share', () => {
+    const { transcript, told } = setUp();
+    transcript.delta(token(0, 'a\ud83d'));
+    transcript.delta(token(2, '\ude00b'));
+    transcript.event(answer('a😀b'));
+    expect(told).toEqual(['answer: a😀b']);
+  });
+});
+
+describe('messages of people', () => {
+  it('of others are named, with the place they come from', () => {
+    const { transcript, told } = setUp();
+    transcript.delta(live);
+    transcript.event(message('hi', 'bob'));
+    transcript.event(message('hello', 'ci\x1b[2J', 'http'));
+    transcript.event(message('from my other terminal'));
+    expect(told).toEqual([
+      'bob (terminal): hi',
+      'ci (http): hello',
+      'ann (terminal): from my other terminal',
+    ]);
+  });
+
+  it('of mine are told in the history, and not again when I just sent them', () => {
+    const { transcript, told } = setUp(({ text }) => text === 'just sent');
+    transcript.event(message('yesterday'));
+    transcript.delta(live);
+    transcript.event(message('just sent'));
+    expect(told).toEqual(['me: yesterday']);
+  });
+});
+
+describe('what else happens', () => {
+  it('shows tool calls on one line each, their result folded', () => {
+    const { transcript, told } = setUp();
+    const call = {
+      call: 'call_1',
+      provider_call_id: 'p',
+      name: 'bash',
+      arguments: { command: 'ls\n' },
+    };
+    transcript.event(answer('', { tool_calls: [call], finish_reason: 'tool_calls' }));
+    transcript.event({
+      ...common,
+      seq: ++seq,
+      type: 'tool_finished',
+      turn: 'turn_1',
+      call: 'call_1',
+      outcome: 'ok',
+      content: 'first\nsecond\nthird',
+      details: {},
+    });
+    expect(told).toEqual(['tool: bash {"command":"ls\\n"}', 'tool: bash → first']);
+  });
+
+  it('shows why a turn failed', () => {
+    const { transcript, told } = setUp();
+    transcript.delta(live);
+    transcript.event(finished('failed'));
+    expect(told[0]).toBe('note: No key. Set one.');
+    expect(told[1]).toContain('failed');
+  });
+
+  it('tells of turns in the history only when they did not complete', () => {
+    const { transcript, told } = setUp();
+    transcript.event(finished());
+    expect(told).toEqual([]);
+    transcript.event(finished('cancelled'));
+    expect(told).toHaveLength(1);
+  });
+
+  it('tells who comes and goes, but not that I came', () => {
+    const { transcript, told } = setUp();
+    for (const clients of [1, 2, 2, 1]) transcript.delta({ type: 'presence', clients });
+    expect(told).toEqual([
+      'note: Another attached: 2 are here now.',
+      'note: Another left: you are alone here.',
+    ]);
+  });
+
+  it('passes over events of a newer version', () => {
+    const { transcript, told } = setUp();
+    transcript.event({ ...common, seq: ++seq, type: 'something_new' });
+    expect(told).toEqual([]);
+  });
+});

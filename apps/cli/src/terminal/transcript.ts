@@ -1,0 +1,221 @@
+import {
+  isKnownEvent,
+  type AssistantPart,
+  type Delta,
+  type EventOf,
+  type SessionEvent,
+  type StoredEvent,
+  type TurnOutcome,
+} from '@duragent/protocol';
+import { Draft } from './draft.ts';
+import type { Stage } from './stage.ts';
+import { sanitize, sanitizeLine, type TextFilter } from './sanitize.ts';
+
+export interface TranscriptOptions {
+  stage: Stage;
+  agent: string;
+  /** The name under which this person writes. */
+  me: string;
+  /** Makes the filter that text of the agent passes. */
+  filter: () => TextFilter;
+  /** Whether a message was sent, and shown, by this program. Asked once for each message. */
+  own: (message: { id: string; text: string; mine: boolean }) => boolean;
+  /** Without presence and the ends of turns. */
+  quiet: boolean;
+}
+
+const ARGUMENTS_LENGTH = 100;
+
+/** Tells a session's events and deltas on a stage: each piece of text once, whatever order retries and resumes bring. */
+export class Transcript {
+  readonly #options: TranscriptOptions;
+  readonly #stage: Stage;
+  readonly #draft: Draft;
+  readonly #tools = new Map<string, string>();
+  #live = false;
+  #model = '';
+  #clients: number | null = null;
+
+  constructor(options: TranscriptOptions) {
+    this.#options = options;
+    this.#stage = options.stage;
+    this.#draft = new Draft(options.stage, options.filter);
+  }
+
+  /** Whether all that was recorded before has been told. */
+  get live(): boolean {
+    return this.#live;
+  }
+
+  delta(delta: Delta): void {
+    switch (delta.type) {
+      case 'token':
+      case 'reasoning':
+        this.#draft.add(delta);
+        return;
+      case 'presence':
+        this.#presence(delta.clients);
+        return;
+      case 'caught_up':
+        this.#live = true;
+        return;
+      case 'reset':
+        this.#draft.drop();
+        this.#stage.note('The server told the conversation anew from here:', 'warning');
+        return;
+      // Output of a tool shows folded, with its result; who lagged gets the text so far again.
+      case 'tool_output':
+      case 'lagged':
+        return;
+    }
+  }
+
+  event(event: StoredEvent): void {
+    if (isKnownEvent(event)) this.#event(event);
+  }
+
+  /** The connection was lost or mended: whoever is there is told anew. */
+  disconnected(): void {
+    this.#clients = null;
+  }
+
+  #event(event: SessionEvent): void {
+    const stage = this.#stage;
+    switch (event.type) {
+      case 'user_message':
+        this.#said(event);
+        return;
+      case 'assistant_message':
+        this.#answered(event);
+        return;
+      case 'model_call_failed': {
+        this.#draft.pause();
+        const next = event.retry === undefined ? '' : ' Trying again …';
+        stage.note(sanitize(`${event.model}: ${event.error.message}${next}`), 'warning');
+        return;
+      }
+      case 'tool_started':
+        return;
+      case 'tool_finished': {
+        const [first = '', ...more] = sanitize(event.content).trim().split('\n');
+        const name = this.#tools.get(event.call) ?? event.call;
+        this.#tools.delete(event.call);
+        const failed = event.outcome !== 'ok';
+        const word = failed ? `${event.outcome}: ` : '';
+        stage.tool(`${name} → ${word}${shorten(first)}`, { folded: more.length, failed });
+        return;
+      }
+      case 'turn_paused':
+        this.#draft.pause();
+        stage.note(`The turn is paused (${event.reason}).`, 'quiet');
+        return;
+      case 'turn_resumed':
+        this.#draft.pause();
+        stage.note(resumeWords[event.cause], 'quiet');
+        return;
+      case 'turn_finished':
+        this.#finished(event);
+        return;
+      case 'recovered':
+        stage.note(
+          `The log was cut short by a crash: ${String(event.bytes)} bytes that were never acknowledged are kept in ${sanitizeLine(event.saved_as)}.`,
+          'warning',
+        );
+        return;
+      case 'session_ended':
+        this.#draft.drop();
+        stage.note(`The session has ended (${event.reason}).`, 'quiet');
+        return;
+      case 'session_started':
+      case 'turn_started':
+        return;
+    }
+  }
+
+  #said(event: EventOf<'user_message'>): void {
+    if (event.handling === 'silent') return;
+    const { source, message_id: id } = event;
+    const text = event.content.map((part) => part.text).join('');
+    const name = sanitizeLine(source.sender?.name ?? 'someone');
+    const mine = source.kind === 'cli' && name === this.#options.me;
+    if (this.#options.own({ id, text, mine })) return;
+    const who = mine && !this.#live ? null : `${name} (${places[source.kind]})`;
+    this.#stage.said(who, sanitize(text));
+  }
+
+  #answered(event: EventOf<'assistant_message'>): void {
+    this.#model = sanitizeLine(event.model);
+    this.#draft.settle(event, {
+      text: partsText(event.content, 'text'),
+      reasoning: partsText(event.content, 'reasoning'),
+    });
+    for (const call of event.tool_calls) {
+      const name = sanitizeLine(call.name);
+      this.#tools.set(call.call, name);
+      this.#stage.tool(`${name} ${shorten(sanitizeLine(JSON.stringify(call.arguments) ?? ''))}`);
+    }
+    if (event.finish_reason === 'length')
+      this.#stage.note('The answer was cut: the model reached its output limit.', 'warning');
+    if (event.finish_reason === 'content_filter')
+      this.#stage.note("The provider's content filter stopped the answer.", 'warning');
+  }
+
+  #finished(event: EventOf<'turn_finished'>): void {
+    this.#draft.drop();
+    this.#tools.clear();
+    if (event.error !== undefined) this.#stage.note(sanitize(event.error.message), 'error');
+    if (this.#options.quiet || (!this.#live && event.outcome === 'completed')) return;
+    const { input_tokens: read, output_tokens: written } = event.usage;
+    const tokens = `${String(read)} tokens in, ${String(written)} out`;
+    const parts = [
+      sanitizeLine(this.#options.agent),
+      outcomeWords[event.outcome],
+      tokens,
+      this.#model,
+    ];
+    this.#stage.turnEnd(parts.filter((part) => part !== '').join(' · '));
+  }
+
+  #presence(clients: number): void {
+    const before = this.#clients ?? 1;
+    this.#clients = clients;
+    if (this.#options.quiet || clients === before) return;
+    const here = clients === 1 ? 'you are alone here' : `${String(clients)} are here now`;
+    this.#stage.note(
+      `${clients > before ? 'Another attached' : 'Another left'}: ${here}.`,
+      'quiet',
+    );
+  }
+}
+
+const resumeWords: Readonly<Record<EventOf<'turn_resumed'>['cause'], string>> = {
+  crash: '↻ The server was interrupted; the turn goes on.',
+  drain: '↻ The server was restarted; the turn goes on.',
+  attached: '↻ The turn goes on.',
+  message: '↻ The turn goes on.',
+};
+
+const outcomeWords: Readonly<Record<TurnOutcome, string>> = {
+  completed: 'completed',
+  failed: 'failed',
+  cancelled: 'cancelled',
+  interrupted: 'interrupted',
+  needs_attention: 'needs attention',
+};
+
+const places: Readonly<Record<EventOf<'user_message'>['source']['kind'], string>> = {
+  cli: 'terminal',
+  http: 'http',
+  gateway: 'chat',
+  schedule: 'schedule',
+  webhook: 'webhook',
+  agent: 'agent',
+};
+
+function partsText(parts: readonly AssistantPart[], type: AssistantPart['type']): string {
+  return parts.map((part) => (part.type === type ? part.text : '')).join('');
+}
+
+function shorten(text: string): string {
+  return text.length <= ARGUMENTS_LENGTH ? text : `${text.slice(0, ARGUMENTS_LENGTH)}…`;
+}
