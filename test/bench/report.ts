@@ -1,0 +1,143 @@
+import { execFileSync } from 'node:child_process';
+import { closeSync, fdatasyncSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
+import { availableParallelism, cpus, loadavg, tmpdir, totalmem } from 'node:os';
+import path from 'node:path';
+import { format } from 'prettier';
+import { reaches, type Goal, type Row } from './rows.ts';
+import { median } from './statistics.ts';
+
+const ROOT = path.join(import.meta.dirname, '../..');
+
+/** What a reader has to know of the machine, one fact a line. */
+export function describeMachine(): string[] {
+  const gib = totalmem() / 2 ** 30;
+  const [load = 0] = loadavg();
+  return [
+    `${availableParallelism()} CPUs (${cpus()[0]?.model ?? 'unknown'}), ${gib.toFixed(0)} GiB of memory, ${process.platform} ${process.arch}`,
+    `Node ${process.versions.node}`,
+    `commit ${commit()}`,
+    `other work on the machine when the run began: load average ${load.toFixed(1)}`,
+    `appending 300 bytes and fdatasync: ${syncMs().toFixed(2)} ms (median of 100)`,
+  ];
+}
+
+/** One row for people who watch. */
+export function renderRow(row: Row): string {
+  const { ratio, duragent, floor, pairs } = row.comparison;
+  const spread = `${number(ratio.min)}–${number(ratio.max)}`;
+  return `${row.figure}: ${number(ratio.median)} × (${spread}, ${pairs} pairs); ${number(duragent)} / ${number(floor)} ${row.unit}; ${verdict(row)}`;
+}
+
+/** RESULTS.md. */
+export async function renderReport(
+  rows: readonly Row[],
+  run: { machine: readonly string[]; seconds: number },
+): Promise<string> {
+  const lines = [
+    '# Measured',
+    '',
+    'Written by `npm run bench`; do not edit. The built, bundled server with the compile cache on, beside floors in the same run. Duragent and its floor are measured by turns (A B, B A, …); what counts is the ratio of each pair, so that other work on the machine touches both.',
+    '',
+    '| figure | against | ratio: median (min–max) | Duragent | floor | pairs | goal | |',
+    '|---|---|---|---|---|---|---|---|',
+    ...rows.map(renderTableRow),
+    '',
+    'Columns "Duragent" and "floor" are medians.',
+    '',
+    ...renderMissed(rows),
+    '## What each row means',
+    '',
+    ...rows.flatMap((row) => [`- **${row.figure}**: ${row.meaning}`]),
+    '',
+    '## The floors',
+    '',
+    'All but the empty script are bundled by rolldown and begin with `module.enableCompileCache()`, as Duragent does; the sources are in `floors/`.',
+    '',
+    "- **floor**: the smallest koa server that relays the model's stream to the client as it comes, byte by byte, and appends and fdatasyncs one file per session twice a turn: the message before it calls the model, the answer before the response ends. It reads the answer's text out of the stream once, at the end. It keeps no history, so the model gets only the last message.",
+    '- **koa "hello"**: answers `hello`.',
+    '- **an empty script**: a file of 0 bytes.',
+    '',
+    'The model is a process of its own on loopback that speaks the wire format of OpenAI. Duragent runs with its default configuration; its agent has no prompt of its own.',
+    '',
+    '## This run',
+    '',
+    ...run.machine.map((fact) => `- ${fact}`),
+    `- took ${run.seconds.toFixed(0)} s`,
+    '',
+    'To repeat it: `npm ci && npm run bench`. `-- --quick` and `-- --only <name>` (turn, paced, load, ready, first-start, memory, version, recovery) only print.',
+    '',
+  ];
+  return await format(lines.join('\n'), { parser: 'markdown', printWidth: 100 });
+}
+
+function renderMissed(rows: readonly Row[]): string[] {
+  const missed = rows.filter((row) => verdict(row).startsWith('missed'));
+  if (missed.length === 0) return [];
+  const lines = missed.map(
+    (row) => `- **${row.figure}**: ${verdict(row)}; ${row.whenMissed ?? 'not explained yet.'}`,
+  );
+  return ['## Missed', '', ...lines, ''];
+}
+
+function renderTableRow(row: Row): string {
+  const { ratio, duragent, floor, pairs } = row.comparison;
+  const cells = [
+    row.figure,
+    row.against,
+    pairs === 1
+      ? `${number(ratio.median)} ×`
+      : `${number(ratio.median)} × (${number(ratio.min)}–${number(ratio.max)})`,
+    `${number(duragent)} ${row.unit}`,
+    `${number(floor)} ${row.unit}`,
+    String(pairs),
+    row.goal === undefined ? '' : renderGoal(row.goal),
+    verdict(row),
+  ];
+  return `| ${cells.join(' | ')} |`;
+}
+
+function renderGoal({ sense, ratio, aim }: Goal): string {
+  const sign = sense === 'at most' ? '≤' : '≥';
+  return `${sign} ${ratio} ×${aim === undefined ? '' : `, aim ${aim} ×`}`;
+}
+
+function verdict({ goal, comparison }: Row): string {
+  if (goal === undefined) return 'for information';
+  const ratio = comparison.ratio.median;
+  if (!reaches(ratio, goal.sense, goal.ratio)) {
+    const off = Math.abs(ratio / goal.ratio - 1) * 100;
+    return `missed by ${off.toFixed(0)} %`;
+  }
+  if (goal.aim === undefined) return 'met';
+  return reaches(ratio, goal.sense, goal.aim) ? 'met, aim too' : 'met, aim not';
+}
+
+function number(value: number): string {
+  return value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2);
+}
+
+function commit(): string {
+  const git = (...args: string[]): string =>
+    execFileSync('git', args, { cwd: ROOT, encoding: 'utf8' }).trim();
+  const isClean =
+    git('status', '--porcelain', '--', 'apps', 'protocol', 'package-lock.json') === '';
+  return `${git('rev-parse', '--short=12', 'HEAD')}${isClean ? '' : ' with changes that are not committed'}`;
+}
+
+/** What a durable append costs on the disk that the run uses. */
+function syncMs(): number {
+  const directory = mkdtempSync(path.join(tmpdir(), 'duragent-bench-disk-'));
+  const file = openSync(path.join(directory, 'file'), 'a');
+  try {
+    const times = Array.from({ length: 100 }, () => {
+      const startedAt = performance.now();
+      writeSync(file, 'x'.repeat(300));
+      fdatasyncSync(file);
+      return performance.now() - startedAt;
+    });
+    return median(times);
+  } finally {
+    closeSync(file);
+    rmSync(directory, { recursive: true });
+  }
+}

@@ -1,0 +1,72 @@
+import type { Comparison } from './statistics.ts';
+
+/** How often things are done. */
+export interface Size {
+  /** Pairs of blocks of turns, one session. */
+  turnPairs: number;
+  pacedPairs: number;
+  loadPairs: number;
+  /** Turns of each of the 64 sessions in a block. */
+  loadTurns: number;
+  /** Turns at once and in all before anything counts. */
+  warmUpTurns: number;
+  startPairs: number;
+  firstStartPairs: number;
+  memoryPairs: number;
+  versionPairs: number;
+  recoveryPairs: number;
+}
+
+export const fullSize: Size = {
+  turnPairs: 40,
+  pacedPairs: 15,
+  loadPairs: 12,
+  loadTurns: 8,
+  warmUpTurns: 1024,
+  startPairs: 20,
+  firstStartPairs: 8,
+  memoryPairs: 7,
+  versionPairs: 25,
+  recoveryPairs: 10,
+};
+
+export const quickSize: Size = {
+  turnPairs: 10,
+  pacedPairs: 3,
+  loadPairs: 3,
+  loadTurns: 4,
+  warmUpTurns: 512,
+  startPairs: 5,
+  firstStartPairs: 2,
+  memoryPairs: 2,
+  versionPairs: 5,
+  recoveryPairs: 3,
+};
+
+/** One row of the result. */
+export interface Row {
+  figure: string;
+  /** What it is compared with. */
+  against: string;
+  unit: string;
+  comparison: Comparison;
+  /** What the median of the ratios has to be; none: for information. */
+  goal?: Goal;
+  /** Why, should the goal be missed. */
+  whenMissed?: string;
+  /** What exactly was measured. */
+  meaning: string;
+}
+
+export interface Goal {
+  /** `at most` this ratio, or `at least`. */
+  sense: 'at most' | 'at least';
+  ratio: number;
+  /** What would be better still. */
+  aim?: number;
+}
+
+/** Whether a ratio is where it should be. */
+export function reaches(ratio: number, sense: Goal['sense'], wanted: number): boolean {
+  return sense === 'at most' ? ratio <= wanted : ratio >= wanted;
+}
