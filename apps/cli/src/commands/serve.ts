@@ -32,6 +32,11 @@ export async function serve(context: CliContext, options: ServeOptions): Promise
   if (options.ephemeral === undefined) await takeOver(context, config.dataDir);
   if (options.detach === true) return await detach(context, options, config.dataDir);
 
+  // The server outlives whoever reads its output.
+  for (const out of [context.stdout, context.stderr]) {
+    out.removeAllListeners('error');
+    out.on('error', () => undefined);
+  }
   const stop = new AbortController();
   const onSignal = (): void => {
     // The second one is at once: what is durable stays, and the next start does the rest.

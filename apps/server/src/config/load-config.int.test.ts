@@ -156,7 +156,7 @@ describe('a value', () => {
       requestTimeoutMs: 300_000,
       session: { onDisconnect: 'continue', outputBufferSize: 1000 },
       models: { attempts: 3, maxConcurrent: 16, ollamaHost: 'http://127.0.0.1:11434' },
-      timezone: Intl.DateTimeFormat().resolvedOptions().timeZone,
+      timezone: null,
     });
   });
 

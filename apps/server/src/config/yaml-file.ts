@@ -17,6 +17,8 @@ import { describeIssues, type Path } from './yaml-issues.ts';
 
 const MAX_LEVELS = 32;
 const MAX_SYNTAX_FAULTS = 20;
+/** A file is read once or twice: compiling its schema first would cost more than it saves. */
+const READ_ONCE = { jitless: true };
 const COLLECTIONS: ReadonlySet<string> = new Set(['block-map', 'block-seq', 'flow-collection']);
 
 /** A schema, or the one that fits what was written. */
@@ -70,9 +72,9 @@ export function readYaml<T>(
   if (source.stopped) return { ok: false, faults };
 
   const chosen = typeof schema === 'function' ? schema(source.value) : schema;
-  let result = chosen.safeParse(source.value);
+  let result = chosen.safeParse(source.value, READ_ONCE);
   if (!result.success && source.retype(result.error.issues))
-    result = chosen.safeParse(source.value);
+    result = chosen.safeParse(source.value, READ_ONCE);
   if (!result.success) {
     const { issues } = result.error;
     faults.push(

@@ -79,7 +79,9 @@ function begun(rules: ConstructorParameters<typeof Drive>[0] = {}): Drive {
 
 describe('the system text', () => {
   test('is the three texts with their templates filled, dates in the zone of the turn', () => {
-    expect(contextOf([]).system).toBe('You are assistant.\n\nIt is 2026-02-01 00:30. {{unknown}} stays.');
+    expect(contextOf([]).system).toBe(
+      'You are assistant.\n\nIt is 2026-02-01 00:30. {{unknown}} stays.',
+    );
   });
 });
 

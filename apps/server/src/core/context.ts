@@ -31,7 +31,8 @@ export function buildContext(input: {
   model: ModelRef;
   window: ConversationWindow;
   startedAt: string;
-  timezone: string;
+  /** IANA; null: the system's. */
+  timezone: string | null;
 }): Context {
   const { agent, model } = input;
   const system = systemText(agent, input.startedAt, input.timezone);
@@ -43,11 +44,17 @@ export function buildContext(input: {
   return { system, messages: newest(units, budget, input.window.start > 1) };
 }
 
-function systemText(agent: Agent, startedAt: string, timezone: string): string {
+function systemText(agent: Agent, startedAt: string, timezone: string | null): string {
   const values = {
-    ...localTime(startedAt, timezone),
     agentName: agent.name,
     agentHome: agent.home,
+    // A date costs more than all the rest of a context: only where a text asks for it.
+    get date() {
+      return localTime(startedAt, timezone).date;
+    },
+    get time() {
+      return localTime(startedAt, timezone).time;
+    },
   };
   return [agent.soul, agent.systemPrompt, agent.instructions]
     .map((text) => fillTemplate(text, values).trim())
@@ -55,9 +62,9 @@ function systemText(agent: Agent, startedAt: string, timezone: string): string {
     .join('\n\n');
 }
 
-function localTime(at: string, timezone: string): { date: string; time: string } {
+function localTime(at: string, timezone: string | null): { date: string; time: string } {
   const parts = new Intl.DateTimeFormat('en-GB', {
-    timeZone: timezone,
+    timeZone: timezone ?? undefined,
     year: 'numeric',
     month: '2-digit',
     day: '2-digit',

@@ -11,6 +11,9 @@ export class ClientLeft extends Error {
   }
 }
 
+/** Made once: it says nothing about where it happened. */
+const LEFT = new ClientLeft();
+
 /** One request's life: its id, whose it is, until when it is answered, and whether anyone still waits. */
 export class RequestScope {
   readonly id: string;

@@ -52,6 +52,8 @@ export function sendEvents(
         writer.write(options.encode(frame));
         if (options.isDone?.()) return;
         if (writer.isBehind) await writer.catchUp();
+        // What comes until the piece goes out is then taken as one delta.
+        else if (frame.kind === 'delta') await writer.flushed();
       }
       if (!signal.aborted && options.closing) writer.write(options.closing());
     } catch (error) {
@@ -74,7 +76,8 @@ class EventWriter {
   readonly #clock: Clock;
   readonly #keepAliveMs: number;
   #pending = '';
-  #isScheduled = false;
+  /** Resolves when the piece that is being gathered has gone out; null: nothing is gathered. */
+  #flush: PromiseWithResolvers<void> | null = null;
   #isFull = false;
   #room = Promise.withResolvers<void>();
   #cancelKeepAlive: () => void = () => undefined;
@@ -98,12 +101,19 @@ class EventWriter {
   /** Adds text; it goes out with whatever else is added before the event loop comes round. */
   write(text: string): void {
     this.#pending += text;
-    if (this.#isScheduled || this.isBehind) return;
-    this.#isScheduled = true;
+    if (this.#flush || this.isBehind) return;
+    const flush = Promise.withResolvers<void>();
+    this.#flush = flush;
     setImmediate(() => {
-      this.#isScheduled = false;
+      this.#flush = null;
       if (!this.isBehind) this.#push();
+      flush.resolve();
     });
+  }
+
+  /** Waits until what was written so far is on its way. */
+  async flushed(): Promise<void> {
+    await this.#flush?.promise;
   }
 
   /** Whether `catchUp` has to be awaited before more is written. */

@@ -122,7 +122,7 @@ export function languageModelContract(
 }
 
 /** All chunks of a call. */
-export async function collect(call: AsyncIterable<ModelChunk>): Promise<ModelChunk[]> {
+async function collect(call: AsyncIterable<ModelChunk>): Promise<ModelChunk[]> {
   const chunks: ModelChunk[] = [];
   for await (const chunk of call) chunks.push(chunk);
   return chunks;

@@ -43,14 +43,14 @@ export class EffectRunner {
   readonly #models: LanguageModel;
   readonly #tools: ReadonlyMap<string, Tool>;
   readonly #clock: Clock;
-  readonly #timezone: string;
+  readonly #timezone: string | null;
   readonly #slots: Slots;
 
   constructor(deps: {
     models: LanguageModel;
     tools: ReadonlyMap<string, Tool>;
     clock: Clock;
-    timezone: string;
+    timezone: string | null;
     maxConcurrent: number;
   }) {
     this.#models = deps.models;
@@ -281,6 +281,8 @@ function failed(
   };
 }
 
+const CALL_ENDED = new Error('the call has ended');
+
 /** Aborts a call that its owner aborts, or that shows nothing for `STALL_MS`. */
 class StallGuard {
   readonly #controller = new AbortController();
@@ -312,7 +314,7 @@ class StallGuard {
   stop(): void {
     this.#cancel();
     this.#owner.removeEventListener('abort', this.#onAbort);
-    this.#controller.abort(new Error('the call has ended'));
+    this.#controller.abort(CALL_ENDED);
   }
 
   #check(): void {

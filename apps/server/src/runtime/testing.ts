@@ -12,7 +12,7 @@ import type { SessionActor } from './session-actor.ts';
 import { SessionRegistry } from './session-registry.ts';
 
 /** A clock that only its test moves. */
-export class ManualClock implements Clock {
+class ManualClock implements Clock {
   #now = Date.parse('2026-01-01T00:00:00.000Z');
   #timers: { at: number; callback: () => void }[] = [];
 
@@ -54,7 +54,7 @@ export async function ticks(): Promise<void> {
 }
 
 /** A model whose calls the test answers one by one. */
-export class HeldModel implements LanguageModel {
+class HeldModel implements LanguageModel {
   readonly calls: HeldCall[] = [];
 
   async resolve<T>(model: T): Promise<T> {
@@ -76,7 +76,7 @@ export class HeldModel implements LanguageModel {
   }
 }
 
-export class HeldCall {
+class HeldCall {
   readonly request: ModelRequest;
   readonly signal: AbortSignal;
   readonly #queue: ModelChunk[] = [];

@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { LanguageModelV4, LanguageModelV4CallOptions } from '@ai-sdk/provider';
 import type { ModelChunk, ModelRequest, ToolSpec } from '../../ports/language-model.ts';
 import { Answer } from './ai-sdk-answer.ts';
@@ -110,7 +109,6 @@ function toTool(tool: ToolSpec): NonNullable<LanguageModelV4CallOptions['tools']
 
 /** Reads a finished body to its end, for a short time; whether it ended. */
 async function drained(reader: ReadableStreamDefaultReader): Promise<boolean> {
-  const timer = new AbortController();
   const rest = async (): Promise<boolean> => {
     try {
       while (!(await reader.read()).done);
@@ -120,8 +118,9 @@ async function drained(reader: ReadableStreamDefaultReader): Promise<boolean> {
     }
     return true;
   };
-  const late = delay(END_GRACE_MS, false, { signal: timer.signal }).catch(() => false);
-  const ended = await Promise.race([rest(), late]);
-  timer.abort();
+  const late = Promise.withResolvers<boolean>();
+  const timer = setTimeout(() => late.resolve(false), END_GRACE_MS);
+  const ended = await Promise.race([rest(), late.promise]);
+  clearTimeout(timer);
   return ended;
 }

@@ -47,6 +47,7 @@ export function createLanguageModels(options: LanguageModelOptions): LanguageMod
     ollamaUrl,
   });
   const opened = new Map<string, Promise<SdkModel>>();
+  let sdk: Promise<typeof import('./ai-sdk.ts')> | null = null;
 
   const resolve = async (ref: ModelRef): Promise<ModelRef> =>
     ref.provider === 'auto' ? await chooseAuto(ref) : ref;
@@ -99,7 +100,8 @@ export function createLanguageModels(options: LanguageModelOptions): LanguageMod
     const found = target(request, provider);
     if ('code' in found) return failed(request.model, found);
     // Imported with the first provider, so that a server without one carries nothing of the SDK.
-    const { streamSdkModel } = await import('./ai-sdk.ts');
+    sdk ??= import('./ai-sdk.ts');
+    const { streamSdkModel } = await sdk;
     return streamSdkModel(await open(provider, found), request, found.context, signal);
   }
 

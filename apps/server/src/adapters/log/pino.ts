@@ -20,15 +20,24 @@ export function openLog(options: LogOptions): Logger {
   const isPretty =
     options.format === 'pretty' || (options.format === 'auto' && process.stderr.isTTY);
   const level = options.level as StreamEntry['level'] & string;
-  const stderr = isPretty ? prettyStream() : pino.destination({ dest: STDERR, sync: false });
+  const stderr = isPretty ? prettyStream() : openSink(STDERR);
   const streams: StreamEntry[] = [{ level, stream: redacting(stderr, options.secrets) }];
   if (options.file !== null && !isStderr(options.file)) {
     mkdirSync(path.dirname(options.file), { recursive: true, mode: 0o700 });
-    const dest = openSync(options.file, 'a', 0o600);
-    const file = pino.destination({ dest, sync: false });
+    const file = openSink(openSync(options.file, 'a', 0o600));
     streams.push({ level, stream: redacting(file, options.secrets) });
   }
   return pino({ level, base: null }, pino.multistream(streams));
+}
+
+/** Bytes of log that wait to be written; beyond it, lines are dropped. */
+const MAX_WAITING = 1024 * 1024;
+
+/** Writes to a descriptor. A closed pipe or a full disk costs log lines and never the server. */
+function openSink(dest: number): DestinationStream {
+  const sink = pino.destination({ dest, sync: false, maxLength: MAX_WAITING });
+  sink.on('error', () => undefined);
+  return sink;
 }
 
 function isStderr(file: string): boolean {
@@ -48,6 +57,7 @@ function redacting(stream: DestinationStream, secrets: readonly string[]): Desti
 }
 
 function prettyStream(): DestinationStream {
+  process.stderr.on('error', () => undefined);
   return {
     write(line) {
       process.stderr.write(pretty(JSON.parse(line) as Record<string, unknown>));
@@ -58,7 +68,7 @@ function prettyStream(): DestinationStream {
 const colours = { 30: 'gray', 40: 'yellow', 50: 'red', 60: 'red' } as const;
 
 /** One log line for people: the time, the text, and the rest as `name=value`. */
-export function pretty(entry: Record<string, unknown>): string {
+function pretty(entry: Record<string, unknown>): string {
   const { level, time, msg, err, ...rest } = entry;
   const fields = Object.entries(rest).map(([name, value]) => `${name}=${shown(value)}`);
   const stack = (err as { stack?: unknown } | undefined)?.stack;

@@ -237,7 +237,7 @@ function charge(state: SessionState, usage: Usage | undefined): SessionState {
 }
 
 /** Two usages added; a count that only one of them has is kept. */
-export function addUsage(sum: Usage, more: Usage | undefined): Usage {
+function addUsage(sum: Usage, more: Usage | undefined): Usage {
   if (more === undefined) return sum;
   const total: Usage = {
     input_tokens: sum.input_tokens + more.input_tokens,

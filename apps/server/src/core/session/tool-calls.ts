@@ -74,4 +74,3 @@ function unknownOutcome(turn: OpenTurn, call: OpenCall): Facts[number] {
     details: {},
   };
 }
-
