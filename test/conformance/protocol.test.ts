@@ -49,7 +49,7 @@ describe('the JSON Schemas', () => {
       name,
       readFileSync(path.join(schemaFolder, name), 'utf8'),
     ]);
-    // When this fails: npx node --conditions=@duragent/source scripts/generate-schemas.ts
+    // When this fails: npm run schemas
     expect(Object.fromEntries(files)).toEqual(generateSchemas());
   });
 });

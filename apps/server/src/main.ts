@@ -76,7 +76,7 @@ async function serveLocked(
     level: config.logs.level,
     format: config.logs.format,
     file: config.logs.file ? path.join(config.dataDir, 'logs', 'server.log') : null,
-    secrets: secretsOf(config, run.token),
+    secrets: [run.token, ...config.secrets],
   });
   for (const warning of config.warnings) log.warn(warning);
   const store = await openFileSessionStore({
@@ -104,7 +104,7 @@ async function serveLocked(
     settings: {
       onDisconnect: config.session.onDisconnect,
       outputBufferSize: config.session.outputBufferSize,
-      modelRetries: config.models.attempts,
+      modelRetries: config.models.retries,
     },
     defaultAgent: () => config.defaultAgent,
     log,
@@ -250,10 +250,4 @@ function withoutNulls(keys: Config['models']['keys']): Record<string, string> {
 async function describe(models: LanguageModel, model: ModelRef): Promise<string> {
   const { provider, name } = await models.resolve(model);
   return name === '' ? provider : `${provider}/${name}`;
-}
-
-function secretsOf(config: Config, token: string): string[] {
-  const { anthropic, openai, openrouter } = config.models.keys;
-  const all = [token, config.apiToken, config.adminToken, anthropic, openai, openrouter];
-  return all.filter((secret) => secret !== null);
 }

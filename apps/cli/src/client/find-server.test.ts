@@ -119,8 +119,8 @@ describe('findServer', () => {
   it.runIf(process.platform === 'linux')(
     'takes a process that only waits to be reaped for dead',
     async () => {
-      // A shell that became another program never reaps its child.
-      const parent = spawn('sh', ['-c', 'true & echo $!; exec sleep 60'], {
+      // A shell that became another program never reaps its child, if that outlived the shell.
+      const parent = spawn('sh', ['-c', 'sleep 0.3 & echo $!; exec sleep 60'], {
         stdio: ['ignore', 'pipe', 'ignore'],
       });
       try {

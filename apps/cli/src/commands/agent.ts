@@ -44,11 +44,12 @@ export async function validateAgents(
   const dirs = dir === undefined ? await agentDirs(context) : [resolve(context.cwd, dir)];
   let broken = 0;
   for (const one of dirs) {
-    const { faults, warnings } = await validateAgent(one);
+    const { faults, warnings, hints } = await validateAgent(one);
     const shown = sanitizeLine(relative(context.cwd, one) || one);
     const lines = [
       ...faults.map((fault) => formatFault(fault)),
       ...warnings.map((warning) => `${formatFault(warning)} (warning)`),
+      ...hints.flatMap((hint) => sanitize(hint).trimEnd().split('\n')),
     ];
     const out = faults.length === 0 ? context.stdout : context.stderr;
     out.write(

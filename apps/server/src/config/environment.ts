@@ -75,3 +75,10 @@ export function readModelKeys(env: Environment): ModelKeys {
 export function readAgentKey(env: Environment, agent: string): string | null {
   return env[`DURAGENT_AGENT_${agent.toUpperCase().replace(/-/g, '_')}_API_KEY`] || null;
 }
+
+/** The value of every variable that holds a key, whosever it is. */
+export function readAllKeys(env: Environment): string[] {
+  return Object.entries(env).flatMap(([name, value]) =>
+    /_API_KEY$|_TOKEN$/.test(name) && value ? [value] : [],
+  );
+}

@@ -155,7 +155,7 @@ describe('a value', () => {
       cliEnabled: true,
       requestTimeoutMs: 300_000,
       session: { onDisconnect: 'continue', outputBufferSize: 1000 },
-      models: { attempts: 3, maxConcurrent: 16, ollamaHost: 'http://127.0.0.1:11434' },
+      models: { retries: 3, maxConcurrent: 16, ollamaHost: 'http://127.0.0.1:11434' },
       timezone: null,
     });
   });

@@ -18,6 +18,7 @@ import {
 import {
   parsePort,
   readAgentKey,
+  readAllKeys,
   readModelKeys,
   readSettings,
   type ModelKeys,
@@ -69,8 +70,8 @@ export interface Config {
   maxConnections: number;
   session: { onDisconnect: OnDisconnect; outputBufferSize: number };
   models: {
-    /** How often a call is tried. */
-    attempts: number;
+    /** How often a failed call is repeated before the fallbacks. */
+    retries: number;
     maxConcurrent: number;
     keys: ModelKeys;
     /** The key that belongs to one agent, by its name; null: there is none. */
@@ -80,6 +81,8 @@ export interface Config {
   };
   logs: ConfigFile['logs'];
   allowNetworkFs: boolean;
+  /** Every key and token it holds, agents' own keys too, so that no log shows one. */
+  secrets: string[];
   /** What to tell the operator: old names, and keys that change nothing in this version. */
   warnings: string[];
 }
@@ -157,7 +160,7 @@ export async function loadConfig(options: {
       outputBufferSize: file.session.output_buffer_size,
     },
     models: {
-      attempts: file.models.retry.attempts,
+      retries: file.models.retry.attempts,
       maxConcurrent: file.models.max_concurrent,
       keys: readModelKeys(env),
       agentKey: (agent) => readAgentKey(env, agent),
@@ -165,6 +168,11 @@ export async function loadConfig(options: {
     },
     logs: file.logs,
     allowNetworkFs: file.allow_network_fs,
+    secrets: [
+      ...readAllKeys(env),
+      ...[file.server.api_token, file.admin.token].filter((token) => token !== null),
+      ...[typed.apiToken, typed.adminToken].filter((token) => token !== undefined),
+    ],
     warnings: warningsOf(reading, paths, fillPaths(configFileSchema.parse({}), dataDir, fromFile)),
   };
 }

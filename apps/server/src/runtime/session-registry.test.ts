@@ -172,12 +172,14 @@ describe('an open session', () => {
 
   test('is gone with its data when it is purged', async () => {
     const runtime = new TestRuntime();
-    const { session } = await runtime.create();
+    const create = () => runtime.sessions.create({ key: 'mine', origin, idempotencyKey: 'once' });
+    const { session } = await create();
     await runtime.sessions.purge(session);
     expect(runtime.disk.has(session)).toBe(false);
     await expect(runtime.sessions.open(session)).rejects.toMatchObject({
       code: 'session_not_found',
     });
     expect(() => runtime.sessions.view(session)).toThrow(/no session/);
+    expect((await create()).session).not.toBe(session);
   });
 });

@@ -254,6 +254,8 @@ export class SessionRegistry {
     if (summary?.key !== undefined && this.#keys.get(summary.key) === session) {
       this.#keys.delete(summary.key);
     }
+    const { idempotency } = summary?.origin ?? {};
+    if (idempotency !== undefined) this.#made.delete(idempotency);
     this.#summaries.delete(session);
   }
 
