@@ -6,12 +6,15 @@ export function modelAgent(url: string, more = ''): string {
   return `model: ${model}\nsession: { on_disconnect: continue }`;
 }
 
+/** An answer, and its whole text. */
+export type WordyAnswer = Extract<Behaviour, { type: 'answer' }> & { text: string };
+
 /** An answer of `count` words whose text says which it is; held after `holdAfter` words until the gate opens. */
 export function wordyAnswer(
   name: string,
   count: number,
   hold?: { gate: Gate; holdAfter: number },
-): Behaviour & { text: string } {
+): WordyAnswer {
   const tokens = Array.from({ length: count }, (_, index) => `${name}-${index} `);
   return { type: 'answer', tokens, text: tokens.join(''), ...hold };
 }
