@@ -191,8 +191,9 @@ async function serveLocked(
     state.isReady = false;
     stopping.stop();
     stopWatching();
-    http.close();
+    // Whoever asks meanwhile is told that it stops.
     if (!stopping.failure) await sessions.close();
+    http.close();
     http.closeAllConnections();
     await run.retract();
     log.flush();

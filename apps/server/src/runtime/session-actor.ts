@@ -147,7 +147,8 @@ export class SessionActor {
   }
 
   summary(): SessionSummary {
-    return summarize(this.#durable.state);
+    // Of a log that is damaged from its first byte on, only the name is known.
+    return { ...summarize(this.#durable.state), session: this.session };
   }
 
   /** Records the first event of a new session. */

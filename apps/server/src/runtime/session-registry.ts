@@ -55,6 +55,8 @@ export class SessionRegistry {
   readonly #closing = new Map<string, Promise<void>>();
   /** Every session, as it was when it was last closed. */
   readonly #summaries = new Map<string, SessionSummary>();
+  /** Sessions that this version cannot read, and why. */
+  readonly #unreadable = new Map<string, DuragentError>();
   /** Keys of sessions that have not ended. */
   readonly #keys = new Map<string, string>();
   /** Hashes of Idempotency-Keys, and the session that each made. */
@@ -123,6 +125,7 @@ export class SessionRegistry {
       await this.#store.delete(session);
     } catch (error) {
       this.#deps.log.error({ session, err: error }, 'session cannot be opened');
+      if (error instanceof DuragentError) this.#unreadable.set(session, error);
     }
     return null;
   }
@@ -209,7 +212,7 @@ export class SessionRegistry {
     await this.#closing.get(session);
     let opening = this.#open.get(session);
     if (!opening) {
-      if (!this.#summaries.has(session)) throw notFound(session);
+      if (!this.#summaries.has(session)) throw this.#unreadable.get(session) ?? notFound(session);
       opening = this.#read(session).then((opened) => this.#adopt(opened));
       this.#open.set(session, opening);
       opening.catch(() => this.#open.delete(session));
@@ -225,7 +228,7 @@ export class SessionRegistry {
     const actor = this.#actors.get(session);
     if (actor) return actor.view();
     const summary = this.#summaries.get(session);
-    if (!summary) throw notFound(session);
+    if (!summary) throw this.#unreadable.get(session) ?? notFound(session);
     return viewOf(summary);
   }
 
