@@ -40,6 +40,8 @@ const commit = typeof DURAGENT_COMMIT === 'undefined' ? 'source' : DURAGENT_COMM
 const buildHash = typeof DURAGENT_BUILD_HASH === 'undefined' ? 'source' : DURAGENT_BUILD_HASH;
 
 const EPOCH_CHECK_MS = 5_000;
+/** An edit of an agent is live that soon. */
+const AGENT_FRESH_MS = 1_000;
 
 export interface ServeOptions {
   /** Stops the server: turns are parked, and it resolves within 8 s. */
@@ -87,6 +89,7 @@ async function serveLocked(
   const agents = fileAgentCatalog({
     dir: config.agents.path,
     readFolder: readAgentFolder,
+    freshMs: AGENT_FRESH_MS,
     cacheSize: config.agents.cacheSize,
   });
   const sessions = new SessionRegistry({

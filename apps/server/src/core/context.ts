@@ -101,6 +101,7 @@ function arrange(events: readonly WindowEvent[]): Unit[] {
   let waiting: EventOf<'user_message'>[] = [];
   let queue: QueueMode = 'steer';
   const place = (isSeen: (message: EventOf<'user_message'>) => boolean): void => {
+    if (waiting.length === 0) return;
     for (const message of waiting.filter(isSeen)) {
       units.push([{ role: 'user', text: message.content.map((part) => part.text).join('\n\n') }]);
     }

@@ -30,8 +30,6 @@ import { WorkInFlight } from './work-in-flight.ts';
 
 /** Events between two snapshots. */
 const SNAPSHOT_EVERY = 50;
-/** How long an agent's files are taken as read, in ms. */
-const AGENT_FRESH_MS = 1_000;
 /** Records that a reader with an unknown id is given. */
 const TAIL = 100;
 /** Records that a reader behind the ring gets from the log at once. */
@@ -82,7 +80,6 @@ export class SessionActor {
   #durable: Fold;
   #appends: Promise<void> = Promise.resolve();
   #agent: Agent | null = null;
-  #agentReadAt = -Infinity;
   #started: Promise<void> | null = null;
   #isDraining = false;
   #failure: DuragentError | null = null;
@@ -437,11 +434,8 @@ export class SessionActor {
     };
   }
 
-  /** Reads the agent's files, unless they were read just now. Only between turns: a turn keeps its agent. */
+  /** Takes the agent as its files are now. Only between turns: a turn keeps its agent. */
   async #readAgent(name: string): Promise<void> {
-    const now = this.#deps.clock.monotonic();
-    if (this.#agent && now - this.#agentReadAt < AGENT_FRESH_MS) return;
-    this.#agentReadAt = now;
     this.#agent = (await this.#deps.agents.get(name)) ?? this.#agent;
   }
 

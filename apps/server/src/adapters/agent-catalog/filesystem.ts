@@ -18,6 +18,8 @@ export interface FileAgentCatalogOptions {
   dir: string;
   /** Reads one folder; never rejects for what its files hold. */
   readFolder(dir: string): Promise<FolderReading>;
+  /** For how long `get` takes an agent as it was read, in ms; default 0. */
+  freshMs?: number;
   /** How many agents are kept in memory; default 10,000. */
   cacheSize?: number;
 }
@@ -26,24 +28,27 @@ interface Entry {
   reading: FolderReading;
   /** The last version that loaded. */
   good: Agent | null;
+  /** When its files were last looked at, on the monotonic clock. */
+  lookedAt: number;
 }
 
 const READ_AT_ONCE = 16;
 
 /**
  * Agents as folders of files. An agent is read when it is first asked for, and its files are
- * looked at again each time, so that an edit is live with the next turn.
+ * looked at again when it is asked for, so that an edit is live with the next turn.
  */
 export function fileAgentCatalog(options: FileAgentCatalogOptions): AgentCatalog {
-  const { dir, readFolder, cacheSize = 10_000 } = options;
+  const { dir, readFolder, freshMs = 0, cacheSize = 10_000 } = options;
   /** Least recently used first. */
   const cache = new Map<string, Entry>();
 
   async function load(name: string): Promise<Entry> {
+    const lookedAt = performance.now();
     const known = cache.get(name);
     const fresh = known !== undefined && (await known.reading.unchanged());
     const reading = fresh ? known.reading : await readInside(name);
-    const entry = { reading, good: reading.agent ?? known?.good ?? null };
+    const entry = { reading, good: reading.agent ?? known?.good ?? null, lookedAt };
     cache.delete(name);
     cache.set(name, entry);
     for (const oldest of cache.keys()) {
@@ -68,12 +73,14 @@ export function fileAgentCatalog(options: FileAgentCatalogOptions): AgentCatalog
   async function entryOf(name: string): Promise<Entry> {
     if (namePattern.test(name)) return load(name);
     const message = 'an agent is named by 1 to 63 of a-z, 0-9 and "-"; rename its folder';
-    return { reading: unreadable(join(dir, name), message), good: null };
+    return { reading: unreadable(join(dir, name), message), good: null, lookedAt: 0 };
   }
 
   return {
     async get(name) {
       if (!namePattern.test(name)) return null;
+      const known = cache.get(name);
+      if (known && performance.now() - known.lookedAt < freshMs) return known.good;
       if (await isFolder(join(dir, name))) return (await load(name)).good;
       cache.delete(name);
       return null;
