@@ -148,7 +148,7 @@ export function errorOfProblem(
   const faults = (errors ?? []).map((fault) => `\n  ${fault.pointer || '/'}: ${fault.message}`);
   return new DuragentError(isErrorCode(code) ? code : 'failed', detail + faults.join(''), {
     details: {
-      transient: transientStatuses.has(status),
+      transient: transientStatuses.has(status) || code === 'draining',
       ...details,
       requestId,
       problem: code,

@@ -160,6 +160,21 @@ describe('an open session', () => {
     expect((await say(again, 'hi')).seq).toBe(2);
   });
 
+  test('is one of a bounded number: the longest unused are closed for new ones', async () => {
+    const runtime = new TestRuntime();
+    const first = await runtime.create();
+    const reader = new Reader(first);
+    for (let i = 0; i < 600; i += 1) {
+      await runtime.create();
+      await runtime.clock.advance(10);
+    }
+    await ticks();
+    expect(runtime.sessions.load.open).toBeLessThanOrEqual(512);
+    expect(runtime.sessions.list()).toHaveLength(601);
+    expect(await runtime.sessions.open(first.session)).toBe(first);
+    await reader.leave();
+  });
+
   test('is one for all who open it at once', async () => {
     const runtime = new TestRuntime();
     const { session } = await runtime.create();

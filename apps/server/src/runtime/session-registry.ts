@@ -18,6 +18,9 @@ import { resumeParked } from './resume.ts';
 /** An open session that nothing has used for so long is closed, in ms. */
 const IDLE_MS = 60_000;
 const SWEEP_MS = 10_000;
+/** Open sessions, each with a file; beyond it those that were not used for a second are closed, longest first. */
+const MAX_OPEN = 512;
+const MIN_IDLE_MS = 1_000;
 /** How long turns may go on when the server stops before they are parked, in ms. */
 const DRAIN_MS = 5_000;
 /** How long an Idempotency-Key of a new session is remembered, in ms. */
@@ -212,6 +215,8 @@ export class SessionRegistry {
     await this.#closing.get(session);
     let opening = this.#open.get(session);
     if (!opening) {
+      // A cold session would go on with its turn in a server that stops.
+      if (this.#isDraining) throw stopping();
       if (!this.#summaries.has(session)) throw this.#unreadable.get(session) ?? notFound(session);
       opening = this.#read(session).then((opened) => this.#adopt(opened));
       this.#open.set(session, opening);
@@ -310,6 +315,7 @@ export class SessionRegistry {
         void this.#close(actor);
       },
     });
+    this.#makeRoom();
     this.#actors.set(actor.session, actor);
     this.#open.set(actor.session, Promise.resolve(actor));
     if (opened.state.seq > 0 || opened.log.quarantine) this.#learn(actor.summary());
@@ -348,6 +354,15 @@ export class SessionRegistry {
     this.#actors.delete(actor.session);
     this.#open.delete(actor.session);
     this.#closing.delete(actor.session);
+  }
+
+  #makeRoom(): void {
+    if (this.#actors.size < MAX_OPEN) return;
+    const idle = [...this.#actors.values()].filter(
+      (actor) => actor.idleMs >= MIN_IDLE_MS && !actor.hasWork,
+    );
+    idle.sort((a, b) => b.idleMs - a.idleMs);
+    for (const actor of idle.slice(0, MAX_OPEN / 4)) void this.#close(actor);
   }
 
   #sweepLater(): void {

@@ -7,8 +7,8 @@ import {
 } from '@duragent/protocol';
 import type { StoredRecord } from '../../ports/session-store.ts';
 import { readJson } from '../body.ts';
-import type { HttpDeps, OpenSession, RouteContext } from '../context.ts';
-import { idempotencyKey, openSession, queryNumber } from '../input.ts';
+import type { HttpDeps, OpenSession, RouteContext, Sessions } from '../context.ts';
+import { idempotencyKey, openSession, queryNumber, sessionId } from '../input.ts';
 import { type AddRoute, sendJson, sendJsonText } from '../route.ts';
 
 /** What people mean by the messages of a session. */
@@ -36,21 +36,24 @@ export function messageRoutes(add: AddRoute, deps: HttpDeps): void {
   });
 
   add('POST', '/api/v1/sessions/:id/messages', 'chat', async (ctx) => {
-    const session = await openSession(ctx, deps.sessions);
-    const { accepted, body } = await receiveMessage(ctx, session, 'messages');
+    const { session, accepted, body } = await receiveMessage(ctx, deps.sessions, 'messages');
     if (body.wait) await answerWhenDone(ctx, session, accepted, deps);
     else sendJson(ctx, 202, accepted);
   });
 }
 
-/** Reads the request's message and makes it durable. @throws DuragentError invalid_request, and as `receive`. */
+/**
+ * Reads the request's message and makes it durable. The session is opened behind the body, which
+ * may take its time. @throws DuragentError invalid_request, and as `open` and `receive`.
+ */
 export async function receiveMessage(
   ctx: RouteContext,
-  session: OpenSession,
+  sessions: Sessions,
   route: string,
   schema: { safeParse: typeof postMessageSchema.safeParse } = postMessageSchema,
-): Promise<{ accepted: MessageAccepted; body: PostMessage }> {
-  const key = idempotencyKey(ctx, `${route} ${session.session}`);
+): Promise<{ session: OpenSession; accepted: MessageAccepted; body: PostMessage }> {
+  const key = idempotencyKey(ctx, `${route} ${sessionId(ctx)}`);
+  sessions.view(sessionId(ctx));
   const body = await readJson(ctx, schema);
   const handling = body.handling ?? 'turn';
   if (body.wait && handling !== 'turn') {
@@ -59,13 +62,14 @@ export async function receiveMessage(
       details: { errors: [{ pointer: '/wait', message }] },
     });
   }
+  const session = await openSession(ctx, sessions);
   const accepted = await session.receive({
     content: partsOf(body.content),
     handling,
     source: { kind: body.origin ?? 'http', ...(body.sender ? { sender: body.sender } : {}) },
     idempotencyKey: key,
   });
-  return { accepted, body };
+  return { session, accepted, body };
 }
 
 function partsOf(content: PostMessage['content']): TextPart[] {

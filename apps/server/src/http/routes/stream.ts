@@ -9,7 +9,6 @@ import {
 import type { Frame } from '../../runtime/feed.ts';
 import type { HttpDeps, OpenSession } from '../context.ts';
 import { encodeFrame, encodeMessage } from '../frames.ts';
-import { openSession } from '../input.ts';
 import { problemOf } from '../problem.ts';
 import type { AddRoute } from '../route.ts';
 import { sendEvents } from '../sse.ts';
@@ -38,8 +37,13 @@ import { receiveMessage } from './messages.ts';
  */
 export function streamRoutes(add: AddRoute, deps: HttpDeps): void {
   add('POST', '/api/v1/sessions/:id/stream', 'chat', async (ctx) => {
-    const session = await openSession(ctx, deps.sessions);
-    const { accepted } = await receiveMessage(ctx, session, 'stream', streamMessageSchema);
+    const { sessions } = deps;
+    const { session, accepted } = await receiveMessage(
+      ctx,
+      sessions,
+      'stream',
+      streamMessageSchema,
+    );
     const turn = new TurnFrames(session, accepted);
     sendEvents(ctx, deps, {
       frames: (signal) => session.subscribe({ after: accepted.seq - 1, signal }),
