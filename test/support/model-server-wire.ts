@@ -45,7 +45,7 @@ export function encode(answer: Answer, wire: Wire, model: string, askedUsage: bo
 }
 
 /** The texts of the tokens of an answer. */
-export function tokensOf(answer: Answer): readonly string[] {
+function tokensOf(answer: Answer): readonly string[] {
   const tokens = answer.tokens ?? (answer.toolCalls === undefined ? 3 : 0);
   if (typeof tokens !== 'number') return tokens;
   return Array.from({ length: tokens }, (_, index) => `tok${index} `);

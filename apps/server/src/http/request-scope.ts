@@ -34,7 +34,7 @@ export class RequestScope {
     if (this.#controller) return this.#controller.signal;
     const controller = new AbortController();
     this.#controller = controller;
-    const close = (): void => controller.abort(new ClientLeft());
+    const close = (): void => controller.abort(LEFT);
     if (this.#res.closed) close();
     else this.#res.once('close', close);
     return controller.signal;
