@@ -38,7 +38,7 @@ afterEach(async () => {
   const file = await readServerFile(dataDir);
   if (file !== null) pids.push(file.pid);
   for (const pid of pids.splice(0)) if (isAlive(pid)) process.kill(pid, 'SIGKILL');
-  await rm(dataDir, { recursive: true });
+  await rm(dataDir, { recursive: true, maxRetries: 10 });
 });
 
 async function start(mode: string, patienceMs?: number) {
@@ -76,6 +76,10 @@ describe('startServer', () => {
     const all = await Promise.all([start('good'), start('good'), start('good')]);
     expect(new Set(all.map(({ server }) => server.file.pid)).size).toBe(1);
     expect(all.filter(({ started }) => started)).toHaveLength(1);
+    // The others find it locked in their own time; the directory is theirs until then.
+    const log = join(dataDir, 'logs', 'server.log');
+    const ended = async () => (await readFile(log, 'utf8')).split('locked\n').length - 1;
+    await expect.poll(ended, { timeout: 15_000 }).toBeGreaterThanOrEqual(2);
   });
 
   it('fails as the server failed, with the end of its log, cleaned', async () => {
