@@ -153,4 +153,16 @@ describe('a stop', () => {
     const status = workspace.run(['serve', 'status']);
     expect(await status.exit()).toMatchObject({ code: 69 });
   });
+
+  test('is not what happens when nobody reads its output any more', async () => {
+    const workspace = await newWorkspace();
+    const { run, api } = await workspace.serve();
+    run.child.stdout?.destroy();
+    run.child.stderr?.destroy();
+    // Each request is a line of log.
+    const { session } = await api.createSession();
+    for (let i = 0; i < 20; i += 1) await api.get(`/sessions/${session}`);
+    expect(run.isRunning).toBe(true);
+    expect(await run.kill('SIGTERM')).toMatchObject({ code: 0 });
+  });
 });

@@ -19,6 +19,8 @@ if (major < 24 || (major === 24 && minor < 16)) {
 
 if (hasCondition()) {
   module.enableCompileCache();
+  // Many sessions sync at once, each on a thread. Read when the first thread starts.
+  process.env.UV_THREADPOOL_SIZE ??= '16';
   await import('../src/main.ts');
 } else {
   runAgainWithCondition();

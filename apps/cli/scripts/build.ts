@@ -91,6 +91,8 @@ function writeEntry(): void {
   const entry = `#!/usr/bin/env node
 import module from 'node:module';
 module.enableCompileCache?.();
+// Many sessions sync at once, each on a thread. Read when the first thread starts.
+process.env.UV_THREADPOOL_SIZE ??= '16';
 
 const [major, minor] = process.versions.node.split('.').map(Number);
 if (major > ${major} || (major === ${major} && minor >= ${minor})) {
