@@ -322,6 +322,50 @@ describe('a log that cannot be written', () => {
   });
 });
 
+describe('a turn whose answer cannot be written', () => {
+  test('goes on by itself when it can be, without running a tool again', async () => {
+    let isFull = false;
+    const ran: string[] = [];
+    const runtime = new TestRuntime({
+      wrapStore: (store) =>
+        slowStore(store, () =>
+          isFull
+            ? Promise.reject(new DuragentError('storage_full', 'The disk is full.'))
+            : Promise.resolve(),
+        ),
+      tools: [
+        {
+          name: 'write',
+          description: 'writes',
+          parameters: { type: 'object' },
+          effect: 'effectful',
+          onInterrupt: 'tell_model',
+          run: async () => {
+            ran.push('write');
+            isFull = true;
+            return { outcome: 'ok', content: 'written' };
+          },
+        },
+      ],
+    });
+    const { session } = await runtime.create();
+    await say(await runtime.sessions.open(session), 'hi');
+    (await runtime.model.call(1)).done('', [{ name: 'write', arguments: {} }]);
+    await until(() => runtime.logged.some((text) => text.startsWith('session failed')));
+    await runtime.clock.advance(6_000);
+    isFull = false;
+    await runtime.clock.advance(6_000);
+    const next = await runtime.model.call(2);
+    expect(next.request.messages.at(-1)).toMatchObject({
+      role: 'tool',
+      results: [{ content: expect.stringContaining('outcome is unknown') as unknown }],
+    });
+    next.done('I will look.');
+    await until(() => runtime.sessions.view(session).turn_state === 'idle');
+    expect(ran).toEqual(['write']);
+  });
+});
+
 /** A store whose appends wait for, or fail with, what `before` gives. */
 function slowStore(store: SessionStore, before: () => Promise<void>): SessionStore {
   const wrap = (log: SessionLog): SessionLog =>

@@ -163,9 +163,10 @@ export class SessionActor {
 
   async #recover(): Promise<void> {
     if (this.#log.quarantine || this.#now.state.seq === 0) return;
+    const openedSeq = this.#now.state.seq;
     await this.#readAgent(this.#now.state.agent);
     const { torn } = this.#opened;
-    await this.#submit({ type: 'recover', ...(torn ? { torn } : {}) });
+    await this.#submit({ type: 'recover', openedSeq, ...(torn ? { torn } : {}) });
   }
 
   /**

@@ -21,6 +21,8 @@ const SWEEP_MS = 10_000;
 /** Open sessions, each with a file; beyond it those that were not used for a second are closed, longest first. */
 const MAX_OPEN = 512;
 const MIN_IDLE_MS = 1_000;
+/** How long after a failed write a session is tried again, in ms. */
+const OPEN_AGAIN_MS = 5_000;
 /** How long turns may go on when the server stops before they are parked, in ms. */
 const DRAIN_MS = 5_000;
 /** How long an Idempotency-Key of a new session is remembered, in ms. */
@@ -312,7 +314,7 @@ export class SessionRegistry {
           { session: actor.session, err: error },
           'session failed; it is opened anew',
         );
-        void this.#close(actor);
+        void this.#close(actor).then(() => this.#openAgain(actor.session));
       },
     });
     this.#makeRoom();
@@ -320,6 +322,17 @@ export class SessionRegistry {
     this.#open.set(actor.session, Promise.resolve(actor));
     if (opened.state.seq > 0 || opened.log.quarantine) this.#learn(actor.summary());
     return actor;
+  }
+
+  /** A session whose log could not be written goes on by itself when it can be, if it has something to do. */
+  #openAgain(session: string): void {
+    this.#deps.clock.after(OPEN_AGAIN_MS, () => {
+      if (this.#isDraining || !this.#summaries.get(session)?.has_work) return;
+      // What fails again is told by `onFailure` again; a log that cannot even be opened waits for its next user.
+      this.open(session).catch((error: unknown) =>
+        this.#deps.log.error({ session, err: error }, 'session cannot be opened'),
+      );
+    });
   }
 
   #learn(summary: SessionSummary): void {

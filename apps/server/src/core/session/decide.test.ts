@@ -289,10 +289,10 @@ describe('recovering', () => {
     const drive = begun({ tools });
     drive.submit(say('1'));
     drive.crash();
-    expect(drive.submit({ type: 'recover' })).toEqual([]);
+    expect(drive.recover()).toEqual([]);
     drive.submit((state) => answer(state, { tool_calls: [call('a', 'write')] }));
     drive.crash();
-    expect(drive.submit({ type: 'recover' })).toEqual([]);
+    expect(drive.recover()).toEqual([]);
   });
 
   test('ends a turn whose answer is recorded, without calling the model', () => {
@@ -320,7 +320,7 @@ describe('recovering', () => {
     expect(drive.crash()).toEqual(['tool_started']);
     expect(drive.last('tool_started')).toMatchObject({ arguments: { path: 'a' } });
     expect(keys(drive)).toEqual(['run_tool turn_1/call_a']);
-    expect(drive.submit({ type: 'recover' })).toEqual([]);
+    expect(drive.recover()).toEqual([]);
   });
 
   test('starts a proposed tool that had not begun', () => {
@@ -333,7 +333,7 @@ describe('recovering', () => {
   test('says what was cut off the end of the log', () => {
     const drive = begun();
     drive.rules = { ...drive.rules, epoch: 2 };
-    drive.submit({ type: 'recover', torn: { bytes: 7, savedAs: 'events.jsonl.torn-99' } });
+    drive.submit({ type: 'recover', openedSeq: 1, torn: { bytes: 7, savedAs: 'events.jsonl.torn-99' } });
     expect(drive.last('recovered')).toMatchObject({ bytes: 7, saved_as: 'events.jsonl.torn-99' });
   });
 });

@@ -146,8 +146,8 @@ export function findMessage(
 }
 
 /**
- * What an earlier epoch had in flight is closed: its tools become `unknown`, its model call gets
- * the next attempt. Twice adds nothing, because what it adds carries this epoch.
+ * What was in flight when the log was last left is closed: its tools become `unknown`, its model
+ * call gets the next attempt. Twice adds nothing, because what it adds lies behind `openedSeq`.
  */
 function recover(
   state: SessionState,
@@ -162,8 +162,8 @@ function recover(
   if (!turn || state.ended) return facts;
   if (turn.paused === 'drain') return [...facts, resume(turn, 'drain')];
   if (turn.paused) return facts;
-  if (turn.phase === 'tools') return [...facts, ...closeCutCalls(turn, rules)];
-  if (turn.phase !== 'model' || turn.phaseEpoch >= rules.epoch) return facts;
+  if (turn.phase === 'tools') return [...facts, ...closeCutCalls(turn, input.openedSeq, rules)];
+  if (turn.phase !== 'model' || turn.phaseSeq > input.openedSeq) return facts;
   if (turn.crashes < MAX_CRASH_RESUMES) return [...facts, resume(turn, 'crash')];
   facts.push({
     type: 'turn_finished',

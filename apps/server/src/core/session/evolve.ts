@@ -59,7 +59,7 @@ function onTurn(state: SessionState, event: TurnEvent): SessionState {
     case 'model_call_failed':
       return { ...charge(state, event.usage), turn: failCall(turn, event) };
     case 'tool_started':
-      return { ...state, turn: changeCall(turn, event, { status: 'started', epoch: event.epoch }) };
+      return { ...state, turn: changeCall(turn, event, { status: 'started', seq: event.seq }) };
     case 'tool_finished':
       return { ...state, turn: finishCall(turn, event) };
     case 'turn_paused':
@@ -79,7 +79,7 @@ function onTurn(state: SessionState, event: TurnEvent): SessionState {
           ...turn,
           paused: null,
           attempt: event.attempt,
-          phaseEpoch: event.epoch,
+          phaseSeq: event.seq,
           crashes: turn.crashes + (event.cause === 'crash' ? 1 : 0),
           workingSince: event.at,
         },
@@ -129,7 +129,7 @@ function startTurn(state: SessionState, event: EventOf<'turn_started'>): Session
       limits: event.limits,
       queue: event.queue,
       startedSeq: event.seq,
-      ...freshStep(1, event.epoch),
+      ...freshStep(1, event.seq),
       crashes: 0,
       paused: null,
       error: null,
@@ -140,7 +140,7 @@ function startTurn(state: SessionState, event: EventOf<'turn_started'>): Session
   };
 }
 
-function freshStep(step: number, epoch: number) {
+function freshStep(step: number, seq: number) {
   return {
     step,
     attempt: 1,
@@ -148,7 +148,7 @@ function freshStep(step: number, epoch: number) {
     candidate: 0,
     retryAt: null,
     phase: 'model' as const,
-    phaseEpoch: epoch,
+    phaseSeq: seq,
     calls: [],
   };
 }
@@ -165,7 +165,7 @@ function answer(
     name: call.name,
     effect: 'effectful',
     onInterrupt: 'tell_model',
-    epoch: event.epoch,
+    seq: event.seq,
   }));
   const steered = turn.queue === 'steer';
   const pending = steered
@@ -177,12 +177,12 @@ function answer(
     pending,
     turn:
       calls.length === 0 && steered && pending.length > 0
-        ? { ...after, ...freshStep(turn.step + 1, event.epoch) }
+        ? { ...after, ...freshStep(turn.step + 1, event.seq) }
         : {
             ...after,
             attempt: event.attempt,
             phase: calls.length > 0 ? 'tools' : 'answered',
-            phaseEpoch: event.epoch,
+            phaseSeq: event.seq,
             retryAt: null,
             calls,
           },
@@ -201,7 +201,7 @@ function failCall(turn: OpenTurn, event: EventOf<'model_call_failed'>): OpenTurn
     failures: retry.candidate === turn.candidate ? turn.failures + 1 : 0,
     candidate: retry.candidate,
     retryAt: retry.at,
-    phaseEpoch: event.epoch,
+    phaseSeq: event.seq,
     error,
     usage,
   };
@@ -229,7 +229,7 @@ function finishCall(turn: OpenTurn, event: EventOf<'tool_finished'>): OpenTurn {
   if (turn.phase !== 'tools' || calls.some((call) => call.status !== 'finished')) {
     return { ...turn, calls };
   }
-  return { ...turn, ...freshStep(turn.step + 1, event.epoch) };
+  return { ...turn, ...freshStep(turn.step + 1, event.seq) };
 }
 
 function charge(state: SessionState, usage: Usage | undefined): SessionState {

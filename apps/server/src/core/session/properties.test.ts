@@ -291,7 +291,7 @@ describe('any order of inputs and crashes', () => {
       fc.property(scenario, fc.nat(), (given, cut) => {
         const world = live(given);
         world.crash(cut % (world.events.length + 1));
-        expect(world.submit({ type: 'recover' })).toEqual([]);
+        expect(world.recover()).toEqual([]);
       }),
       { numRuns: 500 },
     );
@@ -358,7 +358,7 @@ describe('a fold', () => {
         const unknown = { seq: 1, epoch: 1, at: '', type: 'of_tomorrow' };
         const state = [...mixed, unknown].reduce(evolve, initialState());
         expect(() => next(state)).not.toThrow();
-        for (const input of [{ type: 'recover' }, { type: 'cancel' }, { type: 'drain' }] as const) {
+        for (const input of [{ type: 'recover', openedSeq: 99 }, { type: 'cancel' }, { type: 'drain' }] as const) {
           expect(() => decide(state, input, testRules({ tools, epoch: 9 }))).not.toThrow();
         }
       }),

@@ -68,7 +68,8 @@ export type SessionInput =
   | { type: 'attach' }
   | { type: 'detach' }
   | { type: 'drain' }
-  | { type: 'recover'; torn?: { bytes: number; savedAs: string } }
+  /** First for a log that was opened: `openedSeq` is its last record, and nothing up to it is in flight. */
+  | { type: 'recover'; openedSeq: number; torn?: { bytes: number; savedAs: string } }
   | { type: 'end'; reason: EndReason; draft?: Draft };
 
 /** The text of a step that has not ended. */

@@ -32,8 +32,8 @@ export interface OpenCall {
   name: string;
   effect: ToolEffect;
   onInterrupt: OnInterrupt;
-  /** Epoch of the server that started it. */
-  epoch: number;
+  /** Seq of the event that proposed or started it. */
+  seq: number;
 }
 
 export interface OpenTurn {
@@ -55,8 +55,8 @@ export interface OpenTurn {
   retryAt: string | null;
   /** `model`: a model call is owed; `tools`: calls without a result; `answered`: the model asked for nothing more; `failed`: no try is left. */
   phase: 'model' | 'tools' | 'answered' | 'failed';
-  /** Epoch in which the current phase or attempt began: an earlier one than the server's was cut by a crash. */
-  phaseEpoch: number;
+  /** Seq of the event that began the current phase or attempt. */
+  phaseSeq: number;
   calls: OpenCall[];
   paused: PauseReason | null;
   /** Steps of this turn that a crash cut. */

@@ -93,6 +93,7 @@ export class Drive {
   readonly events: SessionEvent[] = [];
   state = initialState();
   rules: Rules;
+  openedSeq = 0;
 
   constructor(rules: Partial<Rules> = {}) {
     this.rules = testRules(rules);
@@ -114,8 +115,14 @@ export class Drive {
   crash(kept = this.events.length): string[] {
     this.events.length = Math.min(kept, this.events.length);
     this.state = fold(this.events);
+    this.openedSeq = this.state.seq;
     this.rules = { ...this.rules, epoch: this.rules.epoch + 1, leftTurn: null };
-    return this.submit({ type: 'recover' });
+    return this.recover();
+  }
+
+  /** Submits the recovery of the last opening again. */
+  recover(): string[] {
+    return this.submit({ type: 'recover', openedSeq: this.openedSeq });
   }
 
   last<T extends SessionEvent['type']>(type: T): Extract<SessionEvent, { type: T }> {

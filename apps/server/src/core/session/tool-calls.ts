@@ -45,10 +45,10 @@ function startCall(
   };
 }
 
-/** Calls that an earlier epoch started: repeated where the tool allows it, else of unknown outcome. */
-export function closeCutCalls(turn: OpenTurn, rules: Rules): Facts {
+/** Calls that were started before the log was opened: repeated where the tool allows it, else of unknown outcome. */
+export function closeCutCalls(turn: OpenTurn, openedSeq: number, rules: Rules): Facts {
   return turn.calls
-    .filter((call) => call.status === 'started' && call.epoch < rules.epoch)
+    .filter((call) => call.status === 'started' && call.seq <= openedSeq)
     .map((call) =>
       call.onInterrupt === 'retry' && call.effect !== 'effectful'
         ? startCall(turn, call, call, rules)
