@@ -1,3 +1,4 @@
+import { crc32 } from 'node:zlib';
 import { DuragentError, MAX_RECORD_BYTES, type SessionEvent } from '@duragent/protocol';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { SessionLog, SessionStore } from './session-store.ts';
@@ -227,12 +228,25 @@ export function sessionStoreContract(name: string, makeHarness: () => Promise<St
       async function edited(change: (snapshot: Record<string, unknown>) => unknown) {
         const log = await withSnapshot();
         const text = await harness.readSnapshot(SESSION);
-        await harness.putSnapshot(
-          SESSION,
-          JSON.stringify(change(JSON.parse(text ?? '') as Record<string, unknown>)),
-        );
+        const changed = change(JSON.parse(text ?? '') as Record<string, unknown>);
+        await harness.putSnapshot(SESSION, JSON.stringify(withSum(changed)));
         return reopened(log);
       }
+
+      /** With the sum that fits, so that what is tested is not just the sum. */
+      function withSum(content: unknown): unknown {
+        const { sum: _, ...rest } = content as Record<string, unknown>;
+        return { ...rest, sum: crc32(JSON.stringify(rest)).toString(16).padStart(8, '0') };
+      }
+
+      test('with one changed digit is not used, also where it fits the log', async () => {
+        const log = await withSnapshot();
+        const text = (await harness.readSnapshot(SESSION)) ?? '';
+        await harness.putSnapshot(SESSION, text.replace('"turns": 2', '"turns": 3'));
+        const opened = await reopened(log);
+        expect(opened.snapshot).toBeNull();
+        expect(opened.records).toHaveLength(10);
+      });
 
       test('is given back with the records of its window', async () => {
         const { snapshot, records, log } = await reopened(await withSnapshot());

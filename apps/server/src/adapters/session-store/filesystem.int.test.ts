@@ -129,6 +129,7 @@ describe('the files of the session store', () => {
         prev_crc: records[0]?.line.slice(-10, -2),
       },
       state: { a: [1] },
+      sum: expect.stringMatching(/^[0-9a-f]{8}$/) as unknown,
     });
   });
 

@@ -1,3 +1,4 @@
+import { crc32 } from 'node:zlib';
 import { z } from 'zod';
 import type { StoredRecord } from '../../ports/session-store.ts';
 import { crcOfLine, formatCrc } from './record.ts';
@@ -23,6 +24,7 @@ const snapshotSchema = z.looseObject({
     prev_crc: crcSchema,
   }),
   state: z.unknown(),
+  sum: crcSchema,
 });
 
 export interface Snapshot {
@@ -51,7 +53,8 @@ export function encodeSnapshot(session: string, snapshot: Snapshot): string {
     },
     state,
   };
-  return `${JSON.stringify(content, null, 2)}\n`;
+  const sum = formatCrc(sumOf(content));
+  return `${JSON.stringify({ ...content, sum }, null, 2)}\n`;
 }
 
 /** Reads a session's snapshot; null for anything else, because it is only a cache. */
@@ -65,6 +68,9 @@ export function decodeSnapshot(text: string, session: string): Snapshot | null {
   }
   const read = snapshotSchema.safeParse(value);
   if (!read.success || read.data.session !== session) return null;
+  // A changed digit would be believed otherwise: the log's CRCs do not cover the state.
+  const { sum, ...content } = value as { sum: unknown };
+  if (sumOf(content) !== read.data.sum) return null;
   const { seq, crc, window, state } = read.data;
   if (window.seq > seq + 1) return null;
   return {
@@ -73,6 +79,11 @@ export function decodeSnapshot(text: string, session: string): Snapshot | null {
     window: { file: window.file, offset: window.offset, seq: window.seq, crc: window.prev_crc },
     state,
   };
+}
+
+/** The CRC of all that a snapshot says. */
+function sumOf(content: object): number {
+  return crc32(JSON.stringify(content));
 }
 
 /** Whether a snapshot was made of the log that these records, read from its window on, belong to. */
