@@ -112,6 +112,7 @@ async function serveLocked(
     defaultAgent: () => config.defaultAgent,
     log,
   });
+  stopping.onFailure = (why) => sessions.abandon(why);
   const startedAt = new Date().toISOString();
   const instance = randomUUID();
   const state = { isReady: false, usedAt: systemClock.monotonic() };
@@ -195,11 +196,13 @@ async function serveLocked(
     stopping.stop();
     stopWatching();
     // Whoever asks meanwhile is told that it stops.
-    if (!stopping.failure) await sessions.close();
-    http.close();
-    http.closeAllConnections();
-    await run.retract();
-    log.flush();
+    try {
+      if (!stopping.failure) await sessions.close();
+    } finally {
+      http.close();
+      http.closeAllConnections();
+      await run.retract();
+    }
   }
   if (stopping.failure) throw stopping.failure;
 }

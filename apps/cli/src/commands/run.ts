@@ -90,6 +90,7 @@ async function follow(
         done.abort(error);
         throw error;
       });
+    posting.catch(() => undefined); // awaited below; the stream may fail first
     for await (const frame of frames) {
       if (frame.kind === 'lost') {
         note(frame.first ? 'Connection lost; trying again …' : sanitize(frame.error.message));

@@ -22,6 +22,12 @@ export const hostSchema = z
   .string()
   .regex(/^[A-Za-z0-9:._%-]{1,253}$/, 'expected a host name or an IP address');
 
+/** A name that the server is called by, as a URL can hold it. */
+const namedHostSchema = hostSchema.refine(
+  (host) => URL.canParse(`http://${isIP(host) === 6 ? `[${host}]` : host}`),
+  'expected a host name or an IP address',
+);
+
 /** An IANA time zone. */
 const timezoneSchema = z
   .string()
@@ -85,7 +91,7 @@ export const configFileSchema = section({
     port: portSchema.default(8080),
     port_strict: z.boolean().default(false),
     public_url: publicUrlSchema.nullable().default(null),
-    hosts: z.array(hostSchema).max(100).default([]),
+    hosts: z.array(namedHostSchema).max(100).default([]),
     trusted_proxies: z.array(proxySchema).default([]),
     api_token: tokenSchema.nullable().default(null),
     request_timeout_seconds: seconds.default(300),

@@ -42,6 +42,18 @@ const head = (...lines: string[]): string =>
 
 const chunk = (text: string): string => `${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n`;
 
+describe('a body full of replacement characters', () => {
+  test('is text like any other, and is read once', async () => {
+    const content = '\ufffd'.repeat(300_000);
+    const reply = await post({ content, handling: 'silent' });
+    expect(reply.status).toBe(202);
+    const broken = Buffer.concat([Buffer.from(JSON.stringify({ content })), Buffer.of(0xff)]);
+    const refused = await post(broken);
+    expect(refused.status).toBe(400);
+    expect(refused.json['detail']).toContain(`at byte ${broken.length - 1}`);
+  });
+});
+
 describe('the content type', () => {
   test.each(attacks.content_types_refused)('%j is 415', async (type) => {
     const reply = await post('{"content":"a"}', { 'content-type': type });

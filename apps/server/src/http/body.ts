@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
 import { Readable } from 'node:stream';
 import { DuragentError, MAX_BODY_BYTES } from '@duragent/protocol';
@@ -125,16 +126,19 @@ function tooLarge(): DuragentError {
 
 function decode(bytes: Buffer): string {
   const text = bytes.toString('utf8');
+  if (isUtf8(bytes)) return text;
   // A replacement character that the sender did not write stands for bytes that are not UTF-8.
-  for (let i = text.indexOf('\ufffd'); i >= 0; i = text.indexOf('\ufffd', i + 1)) {
-    const offset = Buffer.byteLength(text.slice(0, i));
-    if (bytes[offset] === 0xef && bytes[offset + 1] === 0xbf && bytes[offset + 2] === 0xbd)
-      continue;
-    throw new DuragentError('invalid_request', `The body is not UTF-8 at byte ${offset}.`, {
-      details: { position: offset },
-    });
+  let offset = 0;
+  let from = 0;
+  for (let i = text.indexOf('\ufffd'); i >= 0; i = text.indexOf('\ufffd', from)) {
+    offset += Buffer.byteLength(text.slice(from, i));
+    if (bytes.readUIntBE(offset, Math.min(3, bytes.length - offset)) !== 0xefbfbd) break;
+    offset += 3;
+    from = i + 1;
   }
-  return text;
+  throw new DuragentError('invalid_request', `The body is not UTF-8 at byte ${offset}.`, {
+    details: { position: offset },
+  });
 }
 
 function parse(text: string): unknown {

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { isIPv6 } from 'node:net';
 import { DuragentError } from '@duragent/protocol';
 
 /** The names under which a server may be called, besides `localhost` and IP literals. */
@@ -18,7 +19,8 @@ export function createHostCheck(rules: HostRules): (req: IncomingMessage) => voi
   const names = new Set(['localhost']);
   if (publicUrl) names.add(publicUrl.hostname);
   // As a browser would send them: lower case, punycode, without a port.
-  for (const host of rules.hosts) names.add(new URL(`http://${host}`).hostname);
+  for (const host of rules.hosts)
+    names.add(new URL(`http://${isIPv6(host) ? `[${host}]` : host}`).hostname);
   return (req) => {
     const host = onlyHost(req.rawHeaders);
     if (host === null || !isKnownHost(host, names)) {

@@ -45,10 +45,10 @@ export interface SessionLog {
    */
   writeSnapshot(state: unknown, seq: number, windowSeq: number): Promise<void>;
   /**
-   * Waits for what is under way, closes the files and keeps the summary for listings, unless the
-   * log is quarantined or a write of it failed: then the next start has to open it.
+   * Waits for what is under way, closes the files and keeps the summary for listings; null: the next start opens it, unless the
+   * log is quarantined or a write of it failed: then, and with null, the next start has to open it.
    */
-  close(summary: SessionSummary): Promise<void>;
+  close(summary: SessionSummary | null): Promise<void>;
 }
 
 /** What opening a log found. */

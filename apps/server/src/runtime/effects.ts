@@ -32,6 +32,8 @@ export interface EffectScope {
   current(): { state: SessionState; window: ConversationWindow };
   /** Resolves when everything decided so far is on disk. Rejects when it cannot be. */
   durable(): Promise<void>;
+  /** Says which model is asked now, and the last seq it sees. */
+  calling(call: { inputSeq: number; model: string }): void;
   /** Shows a fragment of the work to readers. */
   show(delta: DraftDelta): void;
   /** Says that the work waits for a place, or no longer does. */
@@ -117,6 +119,8 @@ export class EffectRunner {
     const { turn, step, attempt } = effect;
     const model = await this.#models.resolve(agent.models[effect.candidate] ?? agent.models[0]);
     const { state, window } = scope.current();
+    const label = `${model.provider}/${model.name || model.provider}`;
+    scope.calling({ inputSeq: state.seq, model: label });
     const isDurable = scope.durable();
     isDurable.catch(() => undefined); // awaited below; a call that ends earlier must not leave it unheard
     const startedAt = window.events.find(
@@ -153,7 +157,7 @@ export class EffectRunner {
           return ended(effect, chunk, state.seq, stall.isStalled);
         }
         bytes += utf8Length(JSON.stringify(chunk.text));
-        if (bytes > MAX_ANSWER_BYTES) return tooLarge(effect, `${model.provider}/${model.name}`);
+        if (bytes > MAX_ANSWER_BYTES) return tooLarge(effect, label);
         if (signal.aborted) continue;
         scope.show({
           type: chunk.type === 'text' ? 'token' : 'reasoning',
@@ -165,7 +169,7 @@ export class EffectRunner {
         });
         offsets[chunk.type] += chunk.text.length;
       }
-      return failed(effect, `${model.provider}/${model.name}`, {
+      return failed(effect, label, {
         code: 'model_bad_answer',
         message: 'The model ended without an answer.',
         retryable: true,

@@ -29,6 +29,9 @@ interface Chunk {
   delta: DraftDelta;
 }
 
+/** What the ring may hold, in UTF-16 units of its lines. */
+const MAX_RING_UNITS = 4 * 1024 * 1024;
+
 /**
  * What all readers of one session share: the newest records, and the draft of the step in
  * progress. A reader is a `Position`; a slow one gets bigger pieces, and nothing waits for it.
@@ -36,6 +39,8 @@ interface Chunk {
 export class Feed {
   readonly #capacity: number;
   #ring: StoredRecord[] = [];
+  /** UTF-16 units of the ring's lines. */
+  #ringUnits = 0;
   #lastSeq: number;
   #draft: Draft = { key: '', chunks: [], units: 0, closedSeq: 0 };
   #drafts = 0;
@@ -65,13 +70,27 @@ export class Feed {
   publish(records: readonly StoredRecord[]): void {
     for (const record of records) {
       this.#ring.push(record);
+      this.#ringUnits += record.line.length;
       this.#lastSeq = record.event.seq;
       if (this.#draft.closedSeq === null && endsDraft(record.event)) {
         this.#draft.closedSeq = record.event.seq;
       }
     }
-    if (this.#ring.length >= 2 * this.#capacity) this.#ring = this.#ring.slice(-this.#capacity);
+    this.#trim();
     this.wake();
+  }
+
+  /** Drops the oldest records; a reader that is behind them reads the log. */
+  #trim(): void {
+    let drop = this.#ring.length >= 2 * this.#capacity ? this.#ring.length - this.#capacity : 0;
+    let units = this.#ringUnits;
+    for (let i = 0; i < this.#ring.length && (i < drop || units > MAX_RING_UNITS); i += 1) {
+      units -= this.#ring[i]?.line.length ?? 0;
+      drop = Math.max(drop, i + 1);
+    }
+    if (drop === 0) return;
+    this.#ring = this.#ring.slice(drop);
+    this.#ringUnits = units;
   }
 
   /** Adds a fragment of a step; one of another step or attempt begins a new draft. */

@@ -1,5 +1,5 @@
 import { type Clock, sleep } from '../ports/clock.ts';
-import type { SessionActor } from './session-actor.ts';
+import type { Logger, SessionActor } from './session-actor.ts';
 
 /** Turns that go on at once after a start. */
 const AT_ONCE = 4;
@@ -11,15 +11,19 @@ const JITTER_MS = 10_000;
  */
 export async function resumeParked(
   parked: readonly SessionActor[],
-  clock: Clock,
-  signal: AbortSignal,
+  { clock, log, signal }: { clock: Clock; log: Logger; signal: AbortSignal },
 ): Promise<void> {
   const waiting = [...parked].sort((a, b) => (a.session < b.session ? -1 : 1));
   const resumeNext = async (): Promise<void> => {
     for (let actor = waiting.pop(); actor && !signal.aborted; actor = waiting.pop()) {
       await sleep(clock, Math.random() * JITTER_MS, signal);
-      await actor.start();
-      await restOf(actor, signal);
+      try {
+        await actor.start();
+        await restOf(actor, signal);
+      } catch (error) {
+        // The others go on; this one is opened anew when its log can be written.
+        log.error({ session: actor.session, err: error }, 'turn not resumed');
+      }
     }
   };
   await Promise.allSettled(Array.from({ length: AT_ONCE }, resumeNext));

@@ -297,6 +297,40 @@ describe('a reader', () => {
   });
 });
 
+describe('a reader that is not attached', () => {
+  test('keeps the session open all the same', async () => {
+    const runtime = new TestRuntime();
+    const actor = await runtime.create();
+    const reader = new Reader(actor, { presence: false });
+    runtime.sessions.resume();
+    await runtime.clock.advance(200_000);
+    expect(runtime.sessions.load).toMatchObject({ open: 1, clients: 0 });
+    await reader.leave();
+  });
+});
+
+describe('a cancelled step that had seen a steered message', () => {
+  test('says so, and the message starts no other turn', async () => {
+    const runtime = new TestRuntime();
+    const actor = await runtime.create();
+    const reader = new Reader(actor);
+    await say(actor, 'one');
+    const call = await runtime.model.call(1);
+    await say(actor, 'two');
+    call.done('first');
+    (await runtime.model.call(2)).text('sec');
+    await until(() => reader.text === 'sec');
+    await actor.cancel();
+    await until(() => reader.events.includes('turn_finished'));
+    const kept = reader.frames.findLast(
+      (frame) => frame.kind === 'event' && frame.record.event.type === 'assistant_message',
+    );
+    expect(kept).toMatchObject({ record: { event: { input_seq: 5, model: 'echo/echo' } } });
+    expect(runtime.model.calls).toHaveLength(2);
+    await reader.leave();
+  });
+});
+
 describe('a log that cannot be written', () => {
   test('refuses what it cannot keep, and the session is opened anew without it', async () => {
     let isFull = false;
@@ -312,8 +346,9 @@ describe('a log that cannot be written', () => {
     const reader = new Reader(actor);
     await ticks();
     isFull = true;
+    const broken = expect(reader.done).rejects.toMatchObject({ code: 'storage_full' });
     await expect(say(actor, 'lost')).rejects.toMatchObject({ code: 'storage_full' });
-    await reader.done;
+    await broken;
     isFull = false;
     const again = await runtime.sessions.open(actor.session);
     expect(again).not.toBe(actor);

@@ -22,6 +22,7 @@ import { AnswerTracker } from './answer-tracker.ts';
 import { Attendance } from './attendance.ts';
 import type { EffectRunner } from './effects.ts';
 import { Feed, type Frame } from './feed.ts';
+import { followSession } from './follow-session.ts';
 import { newId } from './ids.ts';
 import { quarantined, refuseMessage, stopping } from './refusals.ts';
 import { queueOf, rulesFor, type SessionSettings } from './rules.ts';
@@ -30,10 +31,6 @@ import { WorkInFlight } from './work-in-flight.ts';
 
 /** Events between two snapshots. */
 const SNAPSHOT_EVERY = 50;
-/** Records that a reader with an unknown id is given. */
-const TAIL = 100;
-/** Records that a reader behind the ring gets from the log at once. */
-const PAGE = 200;
 
 /** What all sessions of a server share. */
 export interface SessionDeps {
@@ -82,6 +79,10 @@ export class SessionActor {
   #agent: Agent | null = null;
   #started: Promise<void> | null = null;
   #isDraining = false;
+  /** Those who follow it, attached or not. */
+  #readers = 0;
+  /** The model call in progress: what it saw, and who was asked. */
+  #call: { inputSeq: number; model: string } | null = null;
   #failure: DuragentError | null = null;
   #snapshotSeq: number;
   #snapshot: Promise<void> = Promise.resolve();
@@ -113,7 +114,7 @@ export class SessionActor {
 
   /** Whether its turn goes on, or would once it is started. */
   get hasWork(): boolean {
-    return hasWork(this.#now.state);
+    return !this.#log.quarantine && hasWork(this.#now.state);
   }
 
   /** Clients attached now. */
@@ -124,7 +125,7 @@ export class SessionActor {
   /** For how many ms nothing has used it; 0 while something does. */
   get idleMs(): number {
     const isWritten = this.#now.state.seq === this.#durable.state.seq;
-    if (this.clients > 0 || this.#work.size > 0 || !isWritten) return 0;
+    if (this.#readers > 0 || this.#work.size > 0 || !isWritten) return 0;
     return this.#deps.clock.monotonic() - this.#usedAt;
   }
 
@@ -257,7 +258,7 @@ export class SessionActor {
   /**
    * Events after `after`, once each and in order, then live ones with the deltas between them,
    * until the signal aborts or the session is closed. A client that reads counts as attached
-   * unless `presence` is false.
+   * unless `presence` is false. @throws DuragentError when the session can no longer be written.
    */
   async *subscribe(options: {
     after: number;
@@ -265,42 +266,25 @@ export class SessionActor {
     presence?: boolean;
   }): AsyncGenerator<Frame> {
     const isPresent = options.presence !== false;
-    const signals = [options.signal, this.#closing.signal];
-    const wake = (): void => this.#feed.wake();
-    for (const signal of signals) signal.addEventListener('abort', wake);
-    const isEnded = (): boolean => signals.some((signal) => signal.aborted);
+    this.#readers += 1;
     if (isPresent) this.#enter();
     try {
       await this.start();
-      const newest = this.#feed.lastSeq;
-      let { after } = options;
-      if (!(Number.isSafeInteger(after) && after >= 0 && after <= newest)) {
-        after = Math.max(0, newest - TAIL);
-        yield { kind: 'delta', delta: { type: 'reset', seq: after } };
-      }
-      const position = this.#feed.position(after);
-      let isCaughtUp = false;
-      while (!isEnded()) {
-        const changed = this.#feed.changed();
-        const frames = this.#feed.take(position);
-        if (frames === null) {
-          if (isCaughtUp) yield { kind: 'delta', delta: { type: 'lagged' } };
-          for (const record of await this.#log.read(position.seq, PAGE)) {
-            yield { kind: 'event', record };
-            position.seq = record.event.seq;
-          }
-          continue;
-        }
-        yield* frames;
-        if (!isCaughtUp) {
-          isCaughtUp = true;
-          yield { kind: 'delta', delta: { type: 'caught_up', seq: position.seq } };
-        } else if (frames.length === 0) await changed;
-      }
+      const signals = [options.signal, this.#closing.signal];
+      yield* followSession(this.#feed, this.#log, { after: options.after, signals });
+      if (this.#failure && !options.signal.aborted) throw this.#failure;
     } finally {
-      for (const signal of signals) signal.removeEventListener('abort', wake);
+      this.#readers -= 1;
       if (isPresent) this.#leave();
     }
+  }
+
+  /** Ends everything at once, because nothing may be written any more. */
+  abandon(why: DuragentError): void {
+    this.#failure ??= why;
+    this.#work.abortAll();
+    this.#attendance.close();
+    this.#closing.abort();
   }
 
   /** Writes the snapshot, lets go of the log, and ends every reader. */
@@ -354,6 +338,7 @@ export class SessionActor {
    */
   #submit(input: SessionInput): Promise<void> {
     if (this.#failure) return Promise.reject(this.#failure);
+    if (this.#closing.signal.aborted) return Promise.reject(stopping());
     this.touch();
     const { state } = this.#now;
     const events = decide(state, input, this.#rules());
@@ -412,6 +397,9 @@ export class SessionActor {
       agentName: this.#now.state.agent,
       current: () => this.#now,
       durable: () => this.#appends,
+      calling: (call) => {
+        this.#call = call;
+      },
       show: (delta) => this.#feed.addDelta(delta),
     });
   }
@@ -420,17 +408,18 @@ export class SessionActor {
   #draft(): { draft?: Draft } {
     const { turn } = this.#now.state;
     if (turn?.phase !== 'model') return {};
-    const { step, attempt, startedSeq } = turn;
-    const model = this.#agent?.models[turn.candidate];
+    const { step, attempt } = turn;
+    const text = this.#feed.text(turn.turn, step, attempt);
+    if (!this.#call || text === '') return {};
     return {
       draft: {
         turn: turn.turn,
         step,
         attempt,
         message_id: newId('msg'),
-        input_seq: startedSeq,
-        text: this.#feed.text(turn.turn, step, attempt),
-        model: model ? `${model.provider}/${model.name}` : '',
+        input_seq: this.#call.inputSeq,
+        text,
+        model: this.#call.model,
       },
     };
   }

@@ -1,4 +1,6 @@
+import { DuragentError } from '@duragent/protocol';
 import { describe, expect, test } from 'vitest';
+import type { SessionStore } from '../ports/session-store.ts';
 import { Reader, say, testAgent, TestRuntime, ticks, until } from './testing.ts';
 
 const origin = { kind: 'http' } as const;
@@ -198,3 +200,117 @@ describe('an open session', () => {
     expect((await create()).session).not.toBe(session);
   });
 });
+
+describe('what comes at the wrong moment', () => {
+  test('a session that is being opened while the server stops begins nothing', async () => {
+    const runtime = new TestRuntime();
+    const { session } = await runtime.create();
+    await say(await runtime.sessions.open(session), 'hi');
+    await runtime.restart();
+    const opening = runtime.sessions.open(session).catch((error: unknown) => error);
+    const closed = runtime.sessions.close();
+    await runtime.clock.advance(6_000);
+    await closed;
+    await opening;
+    await runtime.restart();
+    expect(runtime.sessions.view(session).turns).toBe(1);
+    expect(runtime.sessions.load.working).toBe(1);
+  });
+
+  test('a use of a session that was closed harms neither it nor its successor', async () => {
+    const runtime = new TestRuntime();
+    const stale = await runtime.create();
+    runtime.sessions.resume();
+    await runtime.clock.advance(80_000);
+    const fresh = await runtime.sessions.open(stale.session);
+    await expect(say(stale, 'late')).rejects.toMatchObject({ code: 'draining' });
+    expect(await runtime.sessions.open(stale.session)).toBe(fresh);
+    expect((await say(fresh, 'hi')).seq).toBe(2);
+  });
+
+  test('after a failure that forbids writing nothing goes on', async () => {
+    const runtime = new TestRuntime();
+    const actor = await runtime.create();
+    const reader = new Reader(actor);
+    const ended = expect(reader.done).rejects.toMatchObject({ code: 'epoch_lost' });
+    await say(actor, 'hi');
+    const call = await runtime.model.call(1);
+    runtime.sessions.abandon(new DuragentError('epoch_lost', 'Another server took over.'));
+    await ended;
+    expect(call.signal.aborted).toBe(true);
+    await expect(say(actor, 'more')).rejects.toMatchObject({ code: 'epoch_lost' });
+    await expect(runtime.create()).rejects.toMatchObject({ code: 'draining' });
+    expect(runtime.disk.get(actor.session)?.lines).toHaveLength(3);
+  });
+});
+
+describe('a damaged session', () => {
+  const damaged = async () => {
+    const runtime = new TestRuntime();
+    const { session } = await runtime.create();
+    await say(await runtime.sessions.open(session), 'hi');
+    (await runtime.model.call(1)).done('ok');
+    runtime.sessions.resume();
+    await runtime.clock.advance(80_000);
+    // A log that ends before its snapshot has lost durable records: here the end of a turn.
+    const kept = runtime.disk.get(session);
+    kept?.lines.pop();
+    if (kept) kept.summary = null;
+    const report = await runtime.restart();
+    return { runtime, session, report };
+  };
+
+  test('is told at the start, stays told when it is closed, and keeps nobody busy', async () => {
+    const { runtime, session, report } = await damaged();
+    expect(report).toMatchObject({ quarantined: 1, resumed: 0 });
+    runtime.sessions.resume();
+    await runtime.clock.advance(80_000);
+    expect(runtime.sessions.load).toEqual({ open: 0, clients: 0, working: 0 });
+    expect(runtime.sessions.list()).toMatchObject([{ session, status: 'quarantined' }]);
+  });
+});
+
+describe('a start with many interrupted turns', () => {
+  test('goes on with the others when some cannot be written', async () => {
+    let failures = 4;
+    const runtime = new TestRuntime({
+      wrapStore: (store) => ({
+        ...storeOf(store),
+        open: async (...args) => {
+          const opened = await store.open(...args);
+          if (failures === 0 || !isRestarted) return opened;
+          failures -= 1;
+          const { log } = opened;
+          const refuse = () => Promise.reject(new DuragentError('storage_failed', 'It broke.'));
+          return {
+            ...opened,
+            log: new Proxy(log, {
+              get: (target, name) => {
+                if (name === 'append') return refuse;
+                const value: unknown = Reflect.get(target, name, target);
+                return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+              },
+            }),
+          };
+        },
+      }),
+    });
+    let isRestarted = false;
+    for (let i = 0; i < 8; i += 1) await say(await runtime.create(), `${i}`);
+    isRestarted = true;
+    await runtime.restart();
+    await runtime.clock.advance(40_000);
+    expect(runtime.model.calls.length).toBeGreaterThanOrEqual(4);
+  });
+});
+
+function storeOf(store: SessionStore): SessionStore {
+  return {
+    create: (...args) => store.create(...args),
+    open: (...args) => store.open(...args),
+    summaries: () => store.summaries(),
+    unclean: () => store.unclean(),
+    delete: (...args) => store.delete(...args),
+    close: () => store.close(),
+  };
+}

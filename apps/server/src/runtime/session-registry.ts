@@ -6,14 +6,12 @@ import {
   type SessionView,
 } from '@duragent/protocol';
 import { foldLog } from '../core/session/fold.ts';
-import { initialState } from '../core/session/state.ts';
-import { type SessionSummary, summarize } from '../core/session/summary.ts';
 import type { SessionStore } from '../ports/session-store.ts';
 import { newId } from './ids.ts';
 import { type OpenedSession, SessionActor, type SessionDeps, hashKey } from './session-actor.ts';
 import { stopping } from './refusals.ts';
-import { viewOf } from './session-view.ts';
 import { resumeParked } from './resume.ts';
+import { KnownSessions } from './known-sessions.ts';
 
 /** An open session that nothing has used for so long is closed, in ms. */
 const IDLE_MS = 60_000;
@@ -25,8 +23,6 @@ const MIN_IDLE_MS = 1_000;
 const OPEN_AGAIN_MS = 5_000;
 /** How long turns may go on when the server stops before they are parked, in ms. */
 const DRAIN_MS = 5_000;
-/** How long an Idempotency-Key of a new session is remembered, in ms. */
-const KEY_MS = 24 * 60 * 60 * 1000;
 /** Sessions read at once when the server starts. */
 const START_CONCURRENCY = 16;
 
@@ -58,14 +54,9 @@ export class SessionRegistry {
   readonly #open = new Map<string, Promise<SessionActor>>();
   readonly #actors = new Map<string, SessionActor>();
   readonly #closing = new Map<string, Promise<void>>();
-  /** Every session, as it was when it was last closed. */
-  readonly #summaries = new Map<string, SessionSummary>();
-  /** Sessions that this version cannot read, and why. */
-  readonly #unreadable = new Map<string, DuragentError>();
-  /** Keys of sessions that have not ended. */
-  readonly #keys = new Map<string, string>();
-  /** Hashes of Idempotency-Keys, and the session that each made. */
-  readonly #made = new Map<string, { session: Promise<string>; at: number }>();
+  readonly #known: KnownSessions;
+  /** Opening and making that is under way. */
+  readonly #beginning = new Set<Promise<unknown>>();
   /** Sessions whose turns were interrupted, until `resume`. */
   readonly #parked: SessionActor[] = [];
   readonly #stop = new AbortController();
@@ -75,6 +66,7 @@ export class SessionRegistry {
     this.#deps = deps;
     this.#store = deps.store;
     this.#defaultAgent = deps.defaultAgent;
+    this.#known = new KnownSessions(() => deps.clock.now());
   }
 
   /** Open sessions, clients attached to them, and turns that have work to do. */
@@ -92,32 +84,44 @@ export class SessionRegistry {
   async start(): Promise<StartReport> {
     const unclean = await this.#store.unclean();
     for (const summary of await this.#store.summaries()) {
-      this.#learn(summary);
+      this.#known.learn(summary);
       if (summary.has_work) unclean.push(summary.session);
     }
     const report = { sessions: 0, resumed: 0, parked: 0, torn_bytes: 0, quarantined: 0 };
     const readNext = async (): Promise<void> => {
       for (let session = unclean.pop(); session; session = unclean.pop()) {
         const opened = await this.#readUnclean(session);
-        if (!opened) continue;
-        report.sessions += 1;
-        report.torn_bytes += opened.torn?.bytes ?? 0;
-        if (opened.log.quarantine) report.quarantined += 1;
-        const actor = this.#adopt(opened);
-        if (actor.hasWork && !opened.log.quarantine) this.#parked.push(actor);
-        else if (opened.state.turn) report.parked += 1;
+        if (opened) await this.#settle(opened, report);
       }
     };
     await Promise.all(Array.from({ length: START_CONCURRENCY }, readNext));
     report.resumed = this.#parked.length;
-    const idle = [...this.#actors.values()].filter((actor) => !this.#parked.includes(actor));
-    await Promise.allSettled(idle.map((actor) => actor.start()));
     return report;
+  }
+
+  /** Keeps a session open that has work to do, and closes any other as it should have been. */
+  async #settle(opened: Omit<OpenedSession, 'onFailure'>, report: StartReport): Promise<void> {
+    report.sessions += 1;
+    report.torn_bytes += opened.torn?.bytes ?? 0;
+    if (opened.log.quarantine) report.quarantined += 1;
+    const actor = this.#adopt(opened);
+    if (actor.hasWork) {
+      this.#parked.push(actor);
+      return;
+    }
+    if (opened.state.turn) report.parked += 1;
+    try {
+      await actor.start();
+    } catch (error) {
+      this.#deps.log.error({ session: actor.session, err: error }, 'session not recovered');
+    }
+    await this.#close(actor);
   }
 
   /** Lets interrupted turns go on in the background, a few at a time, and begins to close idle sessions. */
   resume(): void {
-    void resumeParked(this.#parked.splice(0), this.#deps.clock, this.#stop.signal);
+    const { clock, log } = this.#deps;
+    void resumeParked(this.#parked.splice(0), { clock, log, signal: this.#stop.signal });
     this.#sweepLater();
   }
 
@@ -126,11 +130,11 @@ export class SessionRegistry {
       const opened = await this.#read(session);
       if (opened.state.seq > 0 || opened.log.quarantine) return opened;
       // A crash between making the log and its first record: nobody was told of this session.
-      await opened.log.close(emptySummary(session));
+      await opened.log.close(null);
       await this.#store.delete(session);
     } catch (error) {
       this.#deps.log.error({ session, err: error }, 'session cannot be opened');
-      if (error instanceof DuragentError) this.#unreadable.set(session, error);
+      if (error instanceof DuragentError) this.#known.foundUnreadable(session, error);
     }
     return null;
   }
@@ -142,31 +146,21 @@ export class SessionRegistry {
   async create(request: CreateRequest): Promise<SessionActor> {
     if (this.#isDraining) throw stopping();
     const hash = request.idempotencyKey ? hashKey(request.idempotencyKey) : undefined;
-    const first = hash === undefined ? undefined : this.#made.get(hash);
-    if (first && this.#deps.clock.now() - first.at < KEY_MS) return this.open(await first.session);
-    const made = this.#make(request, hash);
-    if (hash !== undefined) {
-      const session = made.then((actor) => actor.session);
-      this.#made.set(hash, { session, at: this.#deps.clock.now() });
-      session.catch(() => this.#made.delete(hash));
-    }
+    const first = hash === undefined ? null : this.#known.madeBy(hash);
+    if (first) return this.open(await first);
+    const made = this.#begin(this.#make(request, hash));
+    if (hash !== undefined)
+      this.#known.making(
+        hash,
+        made.then((actor) => actor.session),
+      );
     return made;
   }
 
   async #make(request: CreateRequest, hash: string | undefined): Promise<SessionActor> {
     const session = newId('session');
     const { key } = request;
-    const holder = key === undefined ? undefined : this.#keys.get(key);
-    if (holder !== undefined) {
-      throw new DuragentError(
-        'conflict',
-        `The key ${key} is taken by ${holder}; use that session or end it.`,
-        {
-          details: { session: holder },
-        },
-      );
-    }
-    if (key !== undefined) this.#keys.set(key, session);
+    if (key !== undefined) this.#known.reserveKey(key, session);
     try {
       const agent = await this.#resolveAgent(request.agent);
       const log = await this.#store.create(session);
@@ -180,12 +174,20 @@ export class SessionRegistry {
         ...(request.onDisconnect ? { on_disconnect: request.onDisconnect } : {}),
         labels: request.labels ?? {},
       });
-      this.#learn(actor.summary());
+      this.#known.learn(actor.summary());
       return actor;
     } catch (error) {
-      if (key !== undefined && this.#keys.get(key) === session) this.#keys.delete(key);
+      if (key !== undefined) this.#known.releaseKey(key, session);
       throw error;
     }
+  }
+
+  /** Lets `close` wait for it. */
+  #begin<T>(beginning: Promise<T>): Promise<T> {
+    this.#beginning.add(beginning);
+    const done = (): void => void this.#beginning.delete(beginning);
+    beginning.then(done, done);
+    return beginning;
   }
 
   async #resolveAgent(name: string | undefined): Promise<string> {
@@ -212,15 +214,15 @@ export class SessionRegistry {
     );
   }
 
-  /** The open session, opened when it is cold. @throws DuragentError session_not_found, log_newer. */
+  /** The open session, opened when it is cold. @throws DuragentError session_not_found, log_newer, draining. */
   async open(session: string): Promise<SessionActor> {
     await this.#closing.get(session);
     let opening = this.#open.get(session);
     if (!opening) {
+      this.#known.summary(session);
       // A cold session would go on with its turn in a server that stops.
       if (this.#isDraining) throw stopping();
-      if (!this.#summaries.has(session)) throw this.#unreadable.get(session) ?? notFound(session);
-      opening = this.#read(session).then((opened) => this.#adopt(opened));
+      opening = this.#begin(this.#read(session).then((opened) => this.#adopt(opened)));
       this.#open.set(session, opening);
       opening.catch(() => this.#open.delete(session));
     }
@@ -230,43 +232,36 @@ export class SessionRegistry {
     return actor;
   }
 
-  /** What listings show; opens nothing. @throws DuragentError session_not_found. */
+  /** What listings show; opens nothing. @throws DuragentError session_not_found, log_newer. */
   view(session: string): SessionView {
-    const actor = this.#actors.get(session);
-    if (actor) return actor.view();
-    const summary = this.#summaries.get(session);
-    if (!summary) throw this.#unreadable.get(session) ?? notFound(session);
-    return viewOf(summary);
+    return this.#actors.get(session)?.view() ?? this.#known.view(session);
   }
 
   /** All sessions, newest first. */
   list(): SessionView[] {
-    return [...this.#summaries.keys()]
-      .sort()
-      .reverse()
-      .map((session) => this.view(session));
+    return this.#known.ids.map((session) => this.view(session));
   }
 
   /** Ends a session; twice changes nothing. @throws DuragentError session_not_found, session_quarantined. */
   async end(session: string, reason: EndReason): Promise<void> {
     const actor = await this.open(session);
     await actor.end(reason);
-    this.#learn(actor.summary());
+    this.#known.learn(actor.summary());
   }
 
   /** Ends a session, if it can be written, and deletes its data. @throws DuragentError session_not_found. */
   async purge(session: string): Promise<void> {
     const actor = await this.open(session);
     if (actor.view().quarantine === undefined) await actor.end('user');
-    await this.#close(actor);
-    await this.#store.delete(session);
-    const summary = this.#summaries.get(session);
-    if (summary?.key !== undefined && this.#keys.get(summary.key) === session) {
-      this.#keys.delete(summary.key);
+    const purging = this.#close(actor).then(() => this.#store.delete(session));
+    // Whoever asks meanwhile waits, and then finds nothing.
+    this.#closing.set(session, purging);
+    try {
+      await purging;
+      this.#known.forget(session);
+    } finally {
+      this.#closing.delete(session);
     }
-    const { idempotency } = summary?.origin ?? {};
-    if (idempotency !== undefined) this.#made.delete(idempotency);
-    this.#summaries.delete(session);
   }
 
   /**
@@ -276,12 +271,20 @@ export class SessionRegistry {
     this.#isDraining = true;
     this.#stop.abort();
     for (const actor of this.#actors.values()) actor.refuseMessages();
+    await Promise.allSettled(this.#beginning);
     await this.#waitForTurns();
     const actors = [...this.#actors.values()];
     await Promise.allSettled(actors.map((actor) => actor.drain()));
     await Promise.allSettled(actors.map((actor) => this.#close(actor)));
     await Promise.allSettled(this.#closing.values());
     await this.#store.close();
+  }
+
+  /** Stops at once, because nothing may be written any more: no effect goes on, and no log is closed. */
+  abandon(why: DuragentError): void {
+    this.#isDraining = true;
+    this.#stop.abort();
+    for (const actor of this.#actors.values()) actor.abandon(why);
   }
 
   async #waitForTurns(): Promise<void> {
@@ -300,7 +303,7 @@ export class SessionRegistry {
     if (!snapshot) return { log, ...foldLog(null, events), snapshotSeq: 0, torn };
     const fold = foldLog(snapshot, events);
     if (fold) return { log, ...fold, snapshotSeq: snapshot.seq, torn };
-    await log.close(this.#summaries.get(session) ?? emptySummary(session));
+    await log.close(null);
     const whole = await this.#store.open(session, { ignoreSnapshot: true });
     const all = whole.records.map((record) => record.event);
     return { log: whole.log, ...foldLog(null, all), snapshotSeq: 0, torn: torn ?? whole.torn };
@@ -317,17 +320,20 @@ export class SessionRegistry {
         void this.#close(actor).then(() => this.#openAgain(actor.session));
       },
     });
+    if (this.#isDraining) actor.refuseMessages();
     this.#makeRoom();
     this.#actors.set(actor.session, actor);
     this.#open.set(actor.session, Promise.resolve(actor));
-    if (opened.state.seq > 0 || opened.log.quarantine) this.#learn(actor.summary());
+    this.#known.foundDamage(actor.session, opened.log.quarantine);
+    if (opened.state.seq > 0 || opened.log.quarantine) this.#known.learn(actor.summary());
     return actor;
   }
 
   /** A session whose log could not be written goes on by itself when it can be, if it has something to do. */
   #openAgain(session: string): void {
     this.#deps.clock.after(OPEN_AGAIN_MS, () => {
-      if (this.#isDraining || !this.#summaries.get(session)?.has_work) return;
+      if (this.#isDraining || !this.#known.has(session)) return;
+      if (!this.#known.summary(session).has_work) return;
       // What fails again is told by `onFailure` again; a log that cannot even be opened waits for its next user.
       this.open(session).catch((error: unknown) =>
         this.#deps.log.error({ session, err: error }, 'session cannot be opened'),
@@ -335,38 +341,30 @@ export class SessionRegistry {
     });
   }
 
-  #learn(summary: SessionSummary): void {
-    this.#summaries.set(summary.session, summary);
-    const { idempotency } = summary.origin;
-    const at = Date.parse(summary.created_at);
-    if (idempotency !== undefined && this.#deps.clock.now() - at < KEY_MS) {
-      this.#made.set(idempotency, { session: Promise.resolve(summary.session), at });
-    }
-    if (summary.key === undefined) return;
-    if (summary.ended_at === undefined) this.#keys.set(summary.key, summary.session);
-    else if (this.#keys.get(summary.key) === summary.session) this.#keys.delete(summary.key);
-  }
-
   #close(actor: SessionActor): Promise<void> {
     const { session } = actor;
     const under = this.#closing.get(session);
     if (under) return under;
-    const closing = actor.close().then(
-      () => this.#forget(actor),
-      (error: unknown) => {
+    const closing = actor
+      .close()
+      .catch((error: unknown) =>
+        this.#deps.log.error({ session, err: error }, 'session not closed cleanly'),
+      )
+      .then(() => {
         this.#forget(actor);
-        this.#deps.log.error({ session, err: error }, 'session not closed cleanly');
-      },
-    );
+        if (this.#closing.get(session) === closing) this.#closing.delete(session);
+      });
     this.#closing.set(session, closing);
     return closing;
   }
 
   #forget(actor: SessionActor): void {
-    if (actor.lastSeq > 0) this.#learn(actor.summary());
-    this.#actors.delete(actor.session);
-    this.#open.delete(actor.session);
-    this.#closing.delete(actor.session);
+    const { session } = actor;
+    // Only if nobody has taken its place.
+    if (this.#actors.get(session) !== actor) return;
+    if (actor.lastSeq > 0) this.#known.learn(actor.summary());
+    this.#actors.delete(session);
+    this.#open.delete(session);
   }
 
   #makeRoom(): void {
@@ -381,25 +379,11 @@ export class SessionRegistry {
   #sweepLater(): void {
     this.#deps.clock.after(SWEEP_MS, () => {
       if (this.#stop.signal.aborted) return;
-      for (const [hash, { at }] of this.#made) {
-        if (this.#deps.clock.now() - at >= KEY_MS) this.#made.delete(hash);
-      }
+      this.#known.prune();
       for (const actor of this.#actors.values()) {
         if (actor.idleMs >= IDLE_MS && !actor.hasWork) void this.#close(actor);
       }
       this.#sweepLater();
     });
   }
-}
-
-/** For a session that nothing is known of. */
-function emptySummary(session: string): SessionSummary {
-  return summarize({ ...initialState(), session });
-}
-
-function notFound(session: string): DuragentError {
-  return new DuragentError(
-    'session_not_found',
-    `There is no session ${session.slice(0, 100)}; duragent sessions lists them.`,
-  );
 }

@@ -3,17 +3,15 @@ import type { SessionSummary } from '../core/session/summary.ts';
 import type { Quarantine } from '../ports/session-store.ts';
 
 /** What only an open session knows. */
-export interface Presence {
+interface Presence {
   clients: number;
   isWorking: boolean;
   isQueued: boolean;
   quarantine: Quarantine | null;
 }
 
-const NOBODY: Presence = { clients: 0, isWorking: false, isQueued: false, quarantine: null };
-
 /** A session as the API shows it, from its summary and, while it is open, who and what is there. */
-export function viewOf(summary: SessionSummary, presence: Presence = NOBODY): SessionView {
+export function viewOf(summary: SessionSummary, presence: Presence): SessionView {
   const { paused, has_work: _, ...shown } = summary;
   return {
     ...shown,

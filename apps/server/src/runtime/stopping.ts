@@ -1,9 +1,11 @@
 import type { DuragentError } from '@duragent/protocol';
 
-/** Why and when a server ends: it was asked to, or it cannot go on. The first cause wins. */
+/** Why and when a server ends: it was asked to, or it cannot go on. The first failure wins. */
 export class Stopping {
   readonly #asked = new AbortController();
   #failure: DuragentError | null = null;
+  /** Called at once with what makes going on impossible. */
+  onFailure: (why: DuragentError) => void = () => undefined;
 
   /** @param owner stops it when it aborts. */
   constructor(owner: AbortSignal) {
@@ -26,7 +28,9 @@ export class Stopping {
   }
 
   fail(error: DuragentError): void {
-    if (!this.signal.aborted) this.#failure = error;
+    if (this.#failure) return;
+    this.#failure = error;
+    this.onFailure(error);
     this.#asked.abort();
   }
 

@@ -300,14 +300,9 @@ class FileSessionStore implements SessionStore, LogHost {
     await this.#openList.add(session);
   }
 
-  async closed(
-    session: string,
-    summary: SessionSummary,
-    size: number,
-    clean: boolean,
-  ): Promise<void> {
+  async closed(session: string, summary: SessionSummary | null, size: number): Promise<void> {
     this.#inUse.delete(session);
-    if (clean) {
+    if (summary) {
       await this.#index.add(summary, size);
       this.#openList.remove(session);
     } else {

@@ -20,6 +20,9 @@ const entrySchema = z.looseObject({
   size: z.int().min(0),
 });
 
+/** Lines beyond two a session that a running server lets gather before it writes the file anew. */
+const SPARE_LINES = 1000;
+
 /** What the index keeps of a session that was closed cleanly. */
 export interface IndexEntry {
   summary: SessionSummary;
@@ -110,6 +113,7 @@ export class IndexFile {
     try {
       await this.#file.append(lines);
       this.#lines += lines.length;
+      if (this.#lines > 2 * this.entries.size + SPARE_LINES) await this.#compact();
     } catch (error) {
       throw storageError(error, 'Cannot write the index of sessions');
     }

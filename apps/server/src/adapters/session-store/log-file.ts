@@ -25,8 +25,8 @@ export interface LogHost {
   files: Files;
   /** Called before the first append since opening; it writes nothing before this has resolved. */
   beforeFirstAppend(session: string): Promise<void>;
-  /** Called once the files are closed; `clean`: all that was accepted is durable. */
-  closed(session: string, summary: SessionSummary, size: number, clean: boolean): Promise<void>;
+  /** Called once the files are closed; null: not all that was accepted is durable, or known. */
+  closed(session: string, summary: SessionSummary | null, size: number): Promise<void>;
   /** Called when a sync failed: what the disk holds is not known any more. */
   syncFailed(session: string, error: DuragentError): void;
 }
@@ -241,12 +241,12 @@ export class LogFile implements SessionLog {
     }
   }
 
-  close(summary: SessionSummary): Promise<void> {
+  close(summary: SessionSummary | null): Promise<void> {
     this.#closing ??= this.#close(summary);
     return this.#closing;
   }
 
-  async #close(summary: SessionSummary): Promise<void> {
+  async #close(summary: SessionSummary | null): Promise<void> {
     await Promise.allSettled([this.#flushing, this.#snapshots, ...this.#reading]);
     const clean = this.#failure === null && this.quarantine === null;
     try {
@@ -255,7 +255,8 @@ export class LogFile implements SessionLog {
         await this.#file.close();
         closed = true;
       } finally {
-        await this.#host.closed(this.session, summary, this.#end.offset, clean && closed);
+        const kept = clean && closed ? summary : null;
+        await this.#host.closed(this.session, kept, this.#end.offset);
       }
     } catch (error) {
       throw storageError(error, `Cannot close the log of ${this.session}`);

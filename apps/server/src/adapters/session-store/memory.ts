@@ -188,10 +188,10 @@ class MemoryLog implements SessionLog {
     return record ? crcOfLine(record.line) : encodeHeader(this.session).crc;
   }
 
-  async close(summary: SessionSummary): Promise<void> {
+  async close(summary: SessionSummary | null): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    if (!this.quarantine) this.#kept.summary = structuredClone(summary);
+    if (!this.quarantine && summary) this.#kept.summary = structuredClone(summary);
     this.#release(this.session);
   }
 

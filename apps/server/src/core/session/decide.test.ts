@@ -333,7 +333,11 @@ describe('recovering', () => {
   test('says what was cut off the end of the log', () => {
     const drive = begun();
     drive.rules = { ...drive.rules, epoch: 2 };
-    drive.submit({ type: 'recover', openedSeq: 1, torn: { bytes: 7, savedAs: 'events.jsonl.torn-99' } });
+    drive.submit({
+      type: 'recover',
+      openedSeq: 1,
+      torn: { bytes: 7, savedAs: 'events.jsonl.torn-99' },
+    });
     expect(drive.last('recovered')).toMatchObject({ bytes: 7, saved_as: 'events.jsonl.torn-99' });
   });
 });

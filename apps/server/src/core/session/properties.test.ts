@@ -310,7 +310,16 @@ describe('any order of inputs and crashes', () => {
     );
   });
 
-  test('keeps the state small', () => {
+  test('keeps the state small, also with all the keys and messages that may wait', () => {
+    const full = new Drive();
+    full.submit(START);
+    for (let i = 0; i < 150; i += 1) {
+      const idempotency = i.toString(16).padStart(16, '0');
+      const id = i.toString().padStart(26, '0');
+      full.submit(say(id, { source: { kind: 'http', idempotency } }));
+    }
+    expect(full.state.pending).toHaveLength(100);
+    expect(JSON.stringify(full.state, null, 2).length).toBeLessThan(16 * 1024);
     fc.assert(
       fc.property(scenario, (given) => {
         expect(JSON.stringify(live(given).state).length).toBeLessThan(16 * 1024);
@@ -358,7 +367,11 @@ describe('a fold', () => {
         const unknown = { seq: 1, epoch: 1, at: '', type: 'of_tomorrow' };
         const state = [...mixed, unknown].reduce(evolve, initialState());
         expect(() => next(state)).not.toThrow();
-        for (const input of [{ type: 'recover', openedSeq: 99 }, { type: 'cancel' }, { type: 'drain' }] as const) {
+        for (const input of [
+          { type: 'recover', openedSeq: 99 },
+          { type: 'cancel' },
+          { type: 'drain' },
+        ] as const) {
           expect(() => decide(state, input, testRules({ tools, epoch: 9 }))).not.toThrow();
         }
       }),

@@ -14,7 +14,7 @@ import type {
 /** Messages that may wait for the model at once; beyond it `receive` decides to nothing (`queue_full`). */
 export const MAX_PENDING = 100;
 /** Idempotency keys that a session remembers, and for how long. */
-export const MAX_KEYS = 100;
+export const MAX_KEYS = 40;
 export const KEY_TTL_MS = 24 * 60 * 60 * 1000;
 /** Steps that a crash may cut in one turn before a person has to look at it. */
 export const MAX_CRASH_RESUMES = 2;
@@ -71,8 +71,8 @@ export interface OpenTurn {
 }
 
 /**
- * All that a session's log says, but for the conversation itself (window.ts). Plain JSON, under
- * 16 KiB for any history; made by `evolve` only.
+ * All that a session's log says, but for the conversation itself (window.ts). Plain JSON, made by
+ * `evolve` only. What may gather in it is bounded, so that it stays under 16 KiB for any history.
  */
 export interface SessionState {
   /** Seq and epoch of the last event; 0 before the first. */

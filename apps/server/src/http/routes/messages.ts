@@ -1,5 +1,6 @@
 import {
   DuragentError,
+  isKnownEvent,
   type MessageAccepted,
   type PostMessage,
   postMessageSchema,
@@ -106,9 +107,8 @@ async function turnOf(session: OpenSession, accepted: MessageAccepted): Promise<
   for (let after = accepted.seq; ;) {
     const records = await session.read(after, CHUNK);
     for (const { event } of records) {
-      if (event.type !== 'turn_started' || !('trigger' in event)) continue;
-      const { trigger, turn } = event as { trigger: string[]; turn: string };
-      if (trigger.includes(accepted.message_id)) return turn;
+      if (!isKnownEvent(event) || event.type !== 'turn_started') continue;
+      if (event.trigger.includes(accepted.message_id)) return event.turn;
     }
     const last = records.at(-1);
     if (!last) return null;

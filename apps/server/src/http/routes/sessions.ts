@@ -75,8 +75,9 @@ export function sessionRoutes(add: AddRoute, deps: HttpDeps): void {
 
   /** Answers once the cancellation is durable; `turn` null: there was none to cancel. */
   add('POST', '/api/v1/sessions/:id/cancel', 'chat', async (ctx) => {
-    const session = await openSession(ctx, sessions);
+    sessions.view(sessionId(ctx));
     await readJson(ctx, noBody);
+    const session = await openSession(ctx, sessions);
     sendJson(ctx, 202, await session.cancel());
   });
 }

@@ -1,0 +1,51 @@
+import type { SessionLog } from '../ports/session-store.ts';
+import type { Feed, Frame } from './feed.ts';
+
+/** Records that a reader with an unknown id is given. */
+const TAIL = 100;
+/** Records that a reader behind the ring gets from the log at once. */
+const PAGE = 200;
+
+/**
+ * What one reader of a session gets: events after `after`, once each and in order, then live ones
+ * with the deltas between them, until one of the signals aborts. An `after` that was never given
+ * gets `reset` and the tail.
+ */
+export async function* followSession(
+  feed: Feed,
+  log: SessionLog,
+  options: { after: number; signals: readonly AbortSignal[] },
+): AsyncGenerator<Frame> {
+  const { signals } = options;
+  const wake = (): void => feed.wake();
+  for (const signal of signals) signal.addEventListener('abort', wake);
+  try {
+    const newest = feed.lastSeq;
+    let { after } = options;
+    if (!(Number.isSafeInteger(after) && after >= 0 && after <= newest)) {
+      after = Math.max(0, newest - TAIL);
+      yield { kind: 'delta', delta: { type: 'reset', seq: after } };
+    }
+    const position = feed.position(after);
+    let isCaughtUp = false;
+    while (!signals.some((signal) => signal.aborted)) {
+      const changed = feed.changed();
+      const frames = feed.take(position);
+      if (frames === null) {
+        if (isCaughtUp) yield { kind: 'delta', delta: { type: 'lagged' } };
+        for (const record of await log.read(position.seq, PAGE)) {
+          yield { kind: 'event', record };
+          position.seq = record.event.seq;
+        }
+        continue;
+      }
+      yield* frames;
+      if (!isCaughtUp) {
+        isCaughtUp = true;
+        yield { kind: 'delta', delta: { type: 'caught_up', seq: position.seq } };
+      } else if (frames.length === 0) await changed;
+    }
+  } finally {
+    for (const signal of signals) signal.removeEventListener('abort', wake);
+  }
+}
