@@ -34,7 +34,8 @@ export interface SessionLog {
    */
   append(events: readonly SessionEvent[], expectedSeq: number): Promise<StoredRecord[]>;
   /**
-   * Durable records with seq > `after`, oldest first, at most `limit`.
+   * Durable records with seq > `after`, oldest first, at most `limit`; fewer where they are large,
+   * but at least one if there is one.
    * @throws DuragentError `log_corrupt` naming file and offset, where a record does not check.
    */
   read(after: number, limit: number): Promise<StoredRecord[]>;

@@ -42,6 +42,11 @@ export class Attendance {
     });
   }
 
+  /** Somebody speaks to the turn that was left: it goes on until it is left again. */
+  heard(): void {
+    this.#leftTurn = null;
+  }
+
   close(): void {
     this.#cancelTimer();
   }

@@ -18,6 +18,8 @@ export interface Position {
 interface Draft {
   key: string;
   chunks: Chunk[];
+  /** How many chunks there may be before neighbours are joined. */
+  mergeAt: number;
   units: number;
   /** Seq of the record that holds it, or ends it; null while it grows. */
   closedSeq: number | null;
@@ -42,7 +44,7 @@ export class Feed {
   /** UTF-16 units of the ring's lines. */
   #ringUnits = 0;
   #lastSeq: number;
-  #draft: Draft = { key: '', chunks: [], units: 0, closedSeq: 0 };
+  #draft: Draft = { key: '', chunks: [], mergeAt: 0, units: 0, closedSeq: 0 };
   #drafts = 0;
   #clients = 0;
   #changed = Promise.withResolvers<void>();
@@ -100,13 +102,17 @@ export class Feed {
         ? `${delta.turn}/tools`
         : `${delta.turn}/${delta.step}/${delta.attempt}`;
     if (this.#draft.closedSeq !== null || this.#draft.key !== key) {
-      this.#draft = { key, chunks: [], units: 0, closedSeq: null };
+      this.#draft = { key, chunks: [], mergeAt: this.#capacity, units: 0, closedSeq: null };
       this.#drafts += 1;
     }
     const draft = this.#draft;
     draft.chunks.push({ start: draft.units, delta });
     draft.units += delta.text.length;
-    if (draft.chunks.length > this.#capacity) draft.chunks = merge(draft.chunks);
+    if (draft.chunks.length > draft.mergeAt) {
+      draft.chunks = merge(draft.chunks);
+      // Chunks of changing kinds do not merge: then only when there are twice as many again.
+      draft.mergeAt = Math.max(this.#capacity, 2 * draft.chunks.length);
+    }
     this.wake();
   }
 

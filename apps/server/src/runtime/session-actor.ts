@@ -194,6 +194,8 @@ export class SessionActor {
     const refusal = this.#isDraining ? stopping() : refuseMessage(this.#now.state, message);
     if (refusal) throw refusal;
     const { content, handling } = message;
+    const isLeft = this.#now.state.turn?.paused === 'disconnected';
+    if (handling === 'turn' && isLeft) this.#attendance.heard();
     const accepted = { seq: this.#now.state.seq + 1, message_id: newId('msg') };
     const source = { ...message.source, ...key };
     const { message_id } = accepted;

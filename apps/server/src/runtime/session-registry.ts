@@ -216,7 +216,9 @@ export class SessionRegistry {
 
   /** The open session, opened when it is cold. @throws DuragentError session_not_found, log_newer, draining. */
   async open(session: string): Promise<SessionActor> {
-    await this.#closing.get(session);
+    for (let under = this.#closing.get(session); under; under = this.#closing.get(session)) {
+      await under.catch(() => undefined); // whoever began it is told
+    }
     let opening = this.#open.get(session);
     if (!opening) {
       this.#known.summary(session);
@@ -253,15 +255,13 @@ export class SessionRegistry {
   async purge(session: string): Promise<void> {
     const actor = await this.open(session);
     if (actor.view().quarantine === undefined) await actor.end('user');
-    const purging = this.#close(actor).then(() => this.#store.delete(session));
+    const purging = this.#close(actor)
+      .then(() => this.#store.delete(session))
+      .then(() => this.#known.forget(session))
+      .finally(() => this.#closing.delete(session));
     // Whoever asks meanwhile waits, and then finds nothing.
     this.#closing.set(session, purging);
-    try {
-      await purging;
-      this.#known.forget(session);
-    } finally {
-      this.#closing.delete(session);
-    }
+    await purging;
   }
 
   /**

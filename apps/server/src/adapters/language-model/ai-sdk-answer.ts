@@ -171,6 +171,8 @@ function toUsage({ inputTokens, outputTokens }: LanguageModelV4Usage): Usage | u
   return usage;
 }
 
+/** A count as a record may hold it, whatever the server made up. */
 function count(tokens: number | undefined): number {
-  return Number.isFinite(tokens) ? Math.max(0, Math.round(tokens ?? 0)) : 0;
+  if (tokens === undefined || Number.isNaN(tokens)) return 0;
+  return Math.min(Math.max(0, Math.round(tokens)), Number.MAX_SAFE_INTEGER);
 }

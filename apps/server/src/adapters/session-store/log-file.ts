@@ -17,6 +17,9 @@ import { decodeRecord, encodeAppend, type Chain } from './record.ts';
 import { corrupt, findRecord, type Place } from './search.ts';
 import { encodeSnapshot } from './snapshot.ts';
 
+/** What one read gives at most, besides its last record. */
+const MAX_READ_BYTES = 2 * 1024 * 1024;
+
 /** Name of a session's snapshot. */
 export const SNAPSHOT_FILE = 'state.yaml';
 
@@ -184,15 +187,17 @@ export class LogFile implements SessionLog {
       const start = this.#nextPage?.seq === seq ? this.#nextPage : await this.#find(seq, end);
       let chain: Chain = { seq: seq - 1, epoch: 0, crc: start.crc };
       const records: StoredRecord[] = [];
+      let bytesRead = 0;
       for await (const lines of readLines(this.#file, start.offset, end.offset)) {
         for (const { bytes, offset } of lines) {
-          if (records.length === limit) {
+          if (records.length === limit || bytesRead >= MAX_READ_BYTES) {
             this.#nextPage = { seq: chain.seq + 1, offset, crc: chain.crc };
             return records;
           }
           const decoded = decodeRecord(bytes, chain);
           if (!decoded.ok) throw corrupt(ACTIVE_FILE, offset, decoded.reason);
           records.push(decoded.record);
+          bytesRead += decoded.record.line.length;
           chain = decoded.chain;
         }
       }

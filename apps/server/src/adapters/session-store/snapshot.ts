@@ -69,7 +69,7 @@ export function decodeSnapshot(text: string, session: string): Snapshot | null {
   const read = snapshotSchema.safeParse(value);
   if (!read.success || read.data.session !== session) return null;
   // A changed digit would be believed otherwise: the log's CRCs do not cover the state.
-  const { sum, ...content } = value as { sum: unknown };
+  const { sum: _, ...content } = value as { sum: unknown };
   if (sumOf(content) !== read.data.sum) return null;
   const { seq, crc, window, state } = read.data;
   if (window.seq > seq + 1) return null;

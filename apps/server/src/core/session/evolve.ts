@@ -129,6 +129,7 @@ function startTurn(state: SessionState, event: EventOf<'turn_started'>): Session
       limits: event.limits,
       queue: event.queue,
       startedSeq: event.seq,
+      firstSeq: firstSeqOf(state, event),
       ...freshStep(1, event.seq),
       crashes: 0,
       paused: null,
@@ -138,6 +139,11 @@ function startTurn(state: SessionState, event: EventOf<'turn_started'>): Session
       workingSince: event.at,
     },
   };
+}
+
+function firstSeqOf(state: SessionState, event: EventOf<'turn_started'>): number {
+  const first = state.pending.find((message) => event.trigger.includes(message.message_id));
+  return first?.seq ?? event.seq;
 }
 
 function freshStep(step: number, seq: number) {
@@ -240,14 +246,19 @@ function charge(state: SessionState, usage: Usage | undefined): SessionState {
 function addUsage(sum: Usage, more: Usage | undefined): Usage {
   if (more === undefined) return sum;
   const total: Usage = {
-    input_tokens: sum.input_tokens + more.input_tokens,
-    output_tokens: sum.output_tokens + more.output_tokens,
+    input_tokens: plus(sum.input_tokens, more.input_tokens),
+    output_tokens: plus(sum.output_tokens, more.output_tokens),
   };
   for (const name of ['cache_read_tokens', 'cache_write_tokens', 'reasoning_tokens'] as const) {
-    const value = (sum[name] ?? 0) + (more[name] ?? 0);
+    const value = plus(sum[name] ?? 0, more[name] ?? 0);
     if (value > 0) total[name] = value;
   }
   return total;
+}
+
+/** A sum that a record may hold: counts come from servers that may say anything. */
+function plus(a: number, b: number): number {
+  return Math.min(a + b, Number.MAX_SAFE_INTEGER);
 }
 
 /** Working time of a turn up to an instant, in ms; what a jump of the clock took back counts as 0. */

@@ -1,7 +1,7 @@
 import type { StoredEvent } from '@duragent/protocol';
 import { evolve } from './evolve.ts';
 import { initialState, type SessionState } from './state.ts';
-import { type ConversationWindow, emptyWindow, extendWindow, trimWindow } from './window.ts';
+import { type ConversationWindow, emptyWindow, WindowBuilder } from './window.ts';
 
 /** Rises when the state's shape changes: an older snapshot is then rebuilt from the log. */
 const STATE_VERSION = 2;
@@ -14,12 +14,14 @@ export interface Fold {
 
 /** The fold after more events. */
 export function foldOn(fold: Fold, events: readonly StoredEvent[]): Fold {
-  let { state, window } = fold;
+  let { state } = fold;
+  const window = new WindowBuilder(fold.window);
   for (const event of events) {
     state = evolve(state, event);
-    window = trimWindow(extendWindow(window, event), state);
+    window.add(event);
+    window.trim(state);
   }
-  return { state, window };
+  return { state, window: window.build() };
 }
 
 /** A state as a snapshot keeps it. */
@@ -47,6 +49,7 @@ export function foldLog(
   const firstNew = events.findIndex((event) => event.seq > snapshot.seq);
   const old = firstNew < 0 ? events : events.slice(0, firstNew);
   const start = events[0]?.seq ?? snapshot.seq + 1;
-  const window = old.reduce(extendWindow, emptyWindow(start));
-  return foldOn({ state, window }, firstNew < 0 ? [] : events.slice(firstNew));
+  const window = new WindowBuilder(emptyWindow(start));
+  for (const event of old) window.add(event);
+  return foldOn({ state, window: window.build() }, firstNew < 0 ? [] : events.slice(firstNew));
 }

@@ -352,6 +352,15 @@ describe('a fold', () => {
     );
   });
 
+  test('of very many messages keeps a bounded window', () => {
+    const drive = new Drive();
+    drive.submit(START);
+    for (let i = 0; i < 5000; i += 1) drive.submit(say(`${i}`, { handling: 'passive' }));
+    const { window } = foldLog(null, drive.events);
+    expect(window.events).toHaveLength(4096);
+    expect(window.start).toBe(5001 - 4096 + 1);
+  });
+
   test('of a snapshot of another version is refused', () => {
     expect(foldLog({ state: { version: 99, seq: 3 }, seq: 3 }, [])).toBeNull();
     expect(foldLog({ state: { seq: 3 }, seq: 3 }, [])).toBeNull();

@@ -43,6 +43,8 @@ export interface OpenTurn {
   limits: TurnLimits;
   queue: QueueMode;
   startedSeq: number;
+  /** Seq of the first message that it answers. */
+  firstSeq: number;
   /** The step in work: 1, 2, 3 … */
   step: number;
   /** Its current try, over retries, fallbacks and restarts. */

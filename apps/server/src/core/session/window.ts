@@ -26,47 +26,61 @@ export function emptyWindow(start = 1): ConversationWindow {
   return { start, events: [], sizes: [], tokens: 0 };
 }
 
-/** Adds what an event says to the conversation; drops nothing (`trimWindow` does). */
-export function extendWindow(window: ConversationWindow, event: StoredEvent): ConversationWindow {
-  if (!isKnownEvent(event) || !isWindowEvent(event) || event.seq < window.start) return window;
-  const size = tokensOf(event);
-  return {
-    start: window.start,
-    events: [...window.events, event],
-    sizes: [...window.sizes, size],
-    tokens: window.tokens + size,
-  };
-}
+/** Events that a window holds at most, besides those that it must hold. */
+const MAX_EVENTS = 4096;
 
-/**
- * Drops the oldest events until the rest fits the state's `windowTokens`; never one of the open
- * turn or a message that no model call has seen. `state` is the fold up to the same event.
- */
-export function trimWindow(window: ConversationWindow, state: SessionState): ConversationWindow {
-  if (window.tokens <= state.windowTokens) return window;
-  const keepFrom = Math.min(state.turn?.startedSeq ?? Infinity, firstUnseen(state, window));
-  let { tokens } = window;
-  let drop = 0;
-  for (const event of window.events) {
-    if (tokens <= state.windowTokens || event.seq >= keepFrom) break;
-    tokens -= window.sizes[drop] ?? 0;
-    drop += 1;
+/** Makes the next window out of one and any number of events, with one copy. */
+export class WindowBuilder {
+  #start: number;
+  #events: WindowEvent[];
+  #sizes: number[];
+  #tokens: number;
+  /** How many of the first events are dropped. */
+  #dropped = 0;
+
+  constructor(window: ConversationWindow) {
+    this.#start = window.start;
+    this.#events = [...window.events];
+    this.#sizes = [...window.sizes];
+    this.#tokens = window.tokens;
   }
-  if (drop === 0) return window;
-  return {
-    start: window.events[drop]?.seq ?? state.seq + 1,
-    events: window.events.slice(drop),
-    sizes: window.sizes.slice(drop),
-    tokens,
-  };
-}
 
-function firstUnseen(state: SessionState, window: ConversationWindow): number {
-  const trigger = state.turn?.trigger ?? [];
-  const triggered = window.events.find(
-    (event) => event.type === 'user_message' && trigger.includes(event.message_id),
-  );
-  return Math.min(state.pending[0]?.seq ?? Infinity, triggered?.seq ?? Infinity);
+  /** Adds what an event says to the conversation. */
+  add(event: StoredEvent): void {
+    if (!isKnownEvent(event) || !isWindowEvent(event) || event.seq < this.#start) return;
+    const size = tokensOf(event);
+    this.#events.push(event);
+    this.#sizes.push(size);
+    this.#tokens += size;
+  }
+
+  /**
+   * Drops the oldest events until the rest fits the state's `windowTokens` and `MAX_EVENTS`; never
+   * one of the open turn or a message that no model call has seen. `state` is the fold up to the
+   * same event.
+   */
+  trim(state: SessionState): void {
+    const before = this.#dropped;
+    const keepFrom = Math.min(state.turn?.firstSeq ?? Infinity, state.pending[0]?.seq ?? Infinity);
+    for (;;) {
+      const event = this.#events[this.#dropped];
+      const count = this.#events.length - this.#dropped;
+      if (!event || event.seq >= keepFrom) break;
+      if (this.#tokens <= state.windowTokens && count <= MAX_EVENTS) break;
+      this.#tokens -= this.#sizes[this.#dropped] ?? 0;
+      this.#dropped += 1;
+    }
+    if (this.#dropped > before) this.#start = this.#events[this.#dropped]?.seq ?? state.seq + 1;
+  }
+
+  build(): ConversationWindow {
+    return {
+      start: this.#start,
+      events: this.#dropped > 0 ? this.#events.slice(this.#dropped) : this.#events,
+      sizes: this.#dropped > 0 ? this.#sizes.slice(this.#dropped) : this.#sizes,
+      tokens: this.#tokens,
+    };
+  }
 }
 
 function isWindowEvent(event: StoredEvent): event is WindowEvent {

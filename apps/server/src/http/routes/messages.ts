@@ -21,7 +21,7 @@ const messageTypes: ReadonlySet<string> = new Set([
 /** A page ends with the record that takes it over so many UTF-16 units. */
 const MAX_PAGE_UNITS = 4 * 1024 * 1024;
 /** Records of the log read at once. */
-const CHUNK = 100;
+const CHUNK = 20;
 
 /** Messages of a session: what was said, and saying something. */
 export function messageRoutes(add: AddRoute, deps: HttpDeps): void {
@@ -116,6 +116,22 @@ async function turnOf(session: OpenSession, accepted: MessageAccepted): Promise<
   }
 }
 
+/** All records behind `after` up to `last`, in as many reads as it takes. */
+async function readRange(
+  session: OpenSession,
+  after: number,
+  last: number,
+): Promise<StoredRecord[]> {
+  const records: StoredRecord[] = [];
+  for (let at = after; at < last;) {
+    const page = await session.read(at, last - at);
+    if (page.length === 0) break;
+    records.push(...page);
+    at = page.at(-1)?.event.seq ?? last;
+  }
+  return records;
+}
+
 /** Messages before `before`, newest first, and where the next page goes on. */
 async function readBack(
   session: OpenSession,
@@ -127,7 +143,7 @@ async function readBack(
   let end = Math.min(before, session.lastSeq + 1);
   while (end > 1) {
     const after = Math.max(0, end - 1 - CHUNK);
-    const chunk = await session.read(after, end - 1 - after);
+    const chunk = await readRange(session, after, end - 1);
     for (const record of chunk.reverse()) {
       if (!messageTypes.has(record.event.type)) continue;
       records.push(record);
