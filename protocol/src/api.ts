@@ -4,7 +4,6 @@ import {
   handlingSchema,
   onDisconnectSchema,
   originSchema,
-  textPartSchema,
   usageSchema,
 } from './events.ts';
 import type { InferKnown } from './infer-known.ts';
@@ -36,7 +35,7 @@ export type CreateSession = InferKnown<typeof createSessionSchema>;
 export const contentSchema = z.union([
   z.string().min(1),
   z
-    .array(textPartSchema.pick({ type: true, text: true }).strict())
+    .array(z.strictObject({ type: z.literal('text'), text: z.string().min(1) }))
     .min(1)
     .max(100),
 ]);

@@ -1,7 +1,7 @@
 import { DuragentError } from '@duragent/protocol';
 import { describe, expect, test } from 'vitest';
 import type { SessionLog, SessionStore } from '../ports/session-store.ts';
-import { Reader, say, TestRuntime, ticks, until } from './testing.ts';
+import { Reader, say, testAgent, TestRuntime, ticks, until } from './testing.ts';
 
 describe('a turn', () => {
   test('streams to every client, is recorded once, and ends', async () => {
@@ -124,6 +124,17 @@ describe('a turn', () => {
     await expect(
       actor.answer(waiting, { signal: new AbortController().signal }),
     ).resolves.toMatchObject({ text: '2' });
+  });
+
+  test('keeps its agent, and the next one, begun from the queue, has the edited one', async () => {
+    const runtime = new TestRuntime({ agent: { queueMode: 'sequential' } });
+    const actor = await runtime.create();
+    await say(actor, 'one');
+    const call = await runtime.model.call(1);
+    await say(actor, 'two');
+    runtime.catalog.set(testAgent({ queueMode: 'sequential', systemPrompt: 'Be brief.' }));
+    call.done('1');
+    expect((await runtime.model.call(2)).request.system).toBe('Be brief.');
   });
 
   test('is cancelled at once, with what was seen of it kept', async () => {

@@ -76,7 +76,10 @@ export class SessionActor {
   /** All that is on disk. */
   #durable: Fold;
   #appends: Promise<void> = Promise.resolve();
+  /** The agent of the open turn, which keeps it to its end. */
   #agent: Agent | null = null;
+  /** The agent as its files are, for the next turn. */
+  #nextAgent: Agent | null = null;
   #started: Promise<void> | null = null;
   #isDraining = false;
   /** Those who follow it, attached or not. */
@@ -101,6 +104,7 @@ export class SessionActor {
     this.#feed = new Feed({ capacity: deps.settings.outputBufferSize, lastSeq: seq });
     this.#attendance = new Attendance(deps.clock, () => this.#inBackground({ type: 'detach' }));
     this.#work = new WorkInFlight(deps.runner, {
+      before: () => this.#readAgent(this.#now.state.agent),
       input: (input) => (input ? this.#inBackground(input) : this.#reconcile()),
       error: (effect, error) =>
         deps.log.error({ session: this.session, effect: effect.key, err: error }, 'effect failed'),
@@ -182,7 +186,7 @@ export class SessionActor {
     idempotencyKey?: string | undefined;
   }): Promise<MessageAccepted> {
     await this.start();
-    if (!this.#now.state.turn) await this.#readAgent(this.#now.state.agent);
+    await this.#readAgent(this.#now.state.agent);
     const key = message.idempotencyKey ? { idempotency: hashKey(message.idempotencyKey) } : {};
     const known = findMessage(this.#now.state, key.idempotency);
     if (known) {
@@ -248,7 +252,7 @@ export class SessionActor {
 
   /** Follows the turn that answers a message, for readers of `subscribe`. */
   track(message: MessageAccepted): AnswerTracker {
-    return new AnswerTracker(message, this.#now.state.turn?.queue ?? queueOf(this.#agent));
+    return new AnswerTracker(message, this.#now.state.turn?.queue ?? queueOf(this.#nextAgent));
   }
 
   /** Durable records after `after`, oldest first. @throws DuragentError `log_corrupt`. */
@@ -345,6 +349,7 @@ export class SessionActor {
     const { state } = this.#now;
     const events = decide(state, input, this.#rules());
     if (events.length > 0) {
+      if (events.some((event) => event.type === 'turn_started')) this.#agent = this.#nextAgent;
       const after = foldOn(this.#now, events);
       this.#now = after;
       this.#appends = this.#log.append(events, state.seq).then(
@@ -426,9 +431,10 @@ export class SessionActor {
     };
   }
 
-  /** Takes the agent as its files are now. Only between turns: a turn keeps its agent. */
+  /** Takes the agent as its files are now; one that is gone stays as it was last seen. */
   async #readAgent(name: string): Promise<void> {
-    this.#agent = (await this.#deps.agents.get(name)) ?? this.#agent;
+    this.#nextAgent = (await this.#deps.agents.get(name)) ?? this.#nextAgent;
+    if (!this.#now.state.turn || !this.#agent) this.#agent = this.#nextAgent;
   }
 
   #rules() {
@@ -436,7 +442,7 @@ export class SessionActor {
     return rulesFor({
       now: clock.now(),
       epoch,
-      agent: this.#agent,
+      agent: this.#nextAgent,
       settings,
       tools: runner.tools,
       window: this.#now.window,

@@ -14,21 +14,24 @@ interface Work {
 export class WorkInFlight {
   readonly #runner: EffectRunner;
   readonly #works = new Map<string, Work>();
+  readonly #beforeInput: () => Promise<void>;
   readonly #onInput: (input: SessionInput | null) => void;
   readonly #onError: (effect: Effect, error: unknown) => void;
 
   /**
-   * `onInput` takes the input that an effect ended in, in the same step in which the effect left
+   * `before` is awaited when an effect has ended and still counts as in flight. `input` takes the input that an effect ended in, in the same step in which the effect left
    * flight (split in two, work would begin twice); null: it was aborted and ended in nothing.
    */
   constructor(
     runner: EffectRunner,
     on: {
+      before: () => Promise<void>;
       input: (input: SessionInput | null) => void;
       error: (effect: Effect, error: unknown) => void;
     },
   ) {
     this.#runner = runner;
+    this.#beforeInput = on.before;
     this.#onInput = on.input;
     this.#onError = on.error;
   }
@@ -77,7 +80,12 @@ export class WorkInFlight {
       this.#works.delete(effect.key);
       this.#onInput(signal.aborted ? null : input);
     };
-    this.#runner.run(effect, { ...scope, queued }, signal).then(finish, (error: unknown) => {
+    const run = async (): Promise<SessionInput> => {
+      const input = await this.#runner.run(effect, { ...scope, queued }, signal);
+      await this.#beforeInput();
+      return input;
+    };
+    run().then(finish, (error: unknown) => {
       if (!signal.aborted) this.#onError(effect, error);
       finish(failureOf(effect));
     });

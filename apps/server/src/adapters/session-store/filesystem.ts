@@ -320,6 +320,8 @@ class FileSessionStore implements SessionStore, LogHost {
       await work();
     } catch (error) {
       const failure = storageError(error, `Cannot sync ${session}`);
+      // Too many open files: nothing was synced, and nothing failed to be.
+      if (['EMFILE', 'ENFILE'].includes(errorCode(error) ?? '')) throw failure;
       this.syncFailed(session, failure);
       throw failure;
     }

@@ -5,25 +5,27 @@ import type { OpenCall, OpenTurn } from './state.ts';
 
 /** Starts what may run now: any number of calls without effect side by side, one with effect by itself. */
 export function startTools(turn: OpenTurn, rules: Rules): Facts {
+  const proposed = turn.calls.filter((call) => call.status === 'proposed');
+  const unknown = proposed.filter((call) => !rules.tools.has(call.name));
+  if (unknown.length > 0) return unknown.map((call) => noSuchTool(turn, call, rules));
   const running = turn.calls.filter((call) => call.status === 'started');
-  const call = turn.calls.find((one) => one.status === 'proposed');
-  if (!call) return [];
-  const tool = rules.tools.get(call.name);
-  if (!tool) {
-    const known = [...rules.tools.keys()].sort().join(', ');
-    return [
-      {
-        type: 'tool_finished',
-        turn: turn.turn,
-        call: call.call,
-        outcome: 'error',
-        content: `There is no tool named ${call.name.slice(0, 100)}. ${known ? `There are: ${known}.` : 'This agent has no tools.'}`,
-        details: {},
-      },
-    ];
-  }
+  const [call] = proposed;
+  const tool = call && rules.tools.get(call.name);
+  if (!tool) return [];
   const alone = tool.effect !== 'pure' || running.some((one) => one.effect !== 'pure');
   return alone && running.length > 0 ? [] : [startCall(turn, call, tool, rules)];
+}
+
+function noSuchTool(turn: OpenTurn, call: OpenCall, rules: Rules): Facts[number] {
+  const known = [...rules.tools.keys()].sort().join(', ');
+  return {
+    type: 'tool_finished',
+    turn: turn.turn,
+    call: call.call,
+    outcome: 'error',
+    content: `There is no tool named ${call.name.slice(0, 100)}. ${known ? `There are: ${known}.` : 'This agent has no tools.'}`,
+    details: {},
+  };
 }
 
 function startCall(
