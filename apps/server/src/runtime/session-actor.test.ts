@@ -233,6 +233,9 @@ describe('a message', () => {
     const actor = await runtime.create();
     const first = await say(actor, 'hi', 'key-1');
     expect(await say(actor, 'hi', 'key-1')).toEqual(first);
+    (await runtime.model.call(1)).done('ok');
+    await until(() => actor.view().turn_state === 'idle');
+    expect(await say(actor, 'hi', 'key-1')).toEqual(first);
     await runtime.restart();
     const again = await runtime.sessions.open(actor.session);
     expect(await say(again, 'hi', 'key-1')).toEqual(first);

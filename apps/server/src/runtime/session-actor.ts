@@ -191,8 +191,8 @@ export class SessionActor {
     const known = findMessage(this.#now.state, key.idempotency);
     if (known) {
       await this.#appends;
-      const { seq, message_id } = known;
-      return { seq, message_id, turn: this.#turnOf(message_id) };
+      const { seq, message_id, turn = null } = known;
+      return { seq, message_id, turn };
     }
     this.#assertWritable();
     const refusal = this.#isDraining ? stopping() : refuseMessage(this.#now.state, message);

@@ -116,7 +116,7 @@ describe('the files of the session store', () => {
     await log.writeSnapshot({ a: [1] }, 3, 2);
     const text = await readFile(at(SESSION, 'state.yaml'), 'utf8');
     const content = JSON.parse(text) as Record<string, unknown>;
-    expect(text).toBe(`${JSON.stringify(content, null, 2)}\n`);
+    expect(text).toBe(`${JSON.stringify(content, null, 1)}\n`);
     expect(content).toEqual({
       duragent_snapshot: 1,
       session: SESSION,

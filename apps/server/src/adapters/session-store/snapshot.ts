@@ -54,7 +54,7 @@ export function encodeSnapshot(session: string, snapshot: Snapshot): string {
     state,
   };
   const sum = formatCrc(sumOf(content));
-  return `${JSON.stringify({ ...content, sum }, null, 2)}\n`;
+  return `${JSON.stringify({ ...content, sum }, null, 1)}\n`;
 }
 
 /** Reads a session's snapshot; null for anything else, because it is only a cache. */

@@ -4,7 +4,13 @@ import type { Facts } from './facts.ts';
 import { retryAfterFailure } from './retry.ts';
 import type { Rules } from './rules.ts';
 import type { Draft, SessionInput } from './session-input.ts';
-import { MAX_CRASH_RESUMES, MAX_PENDING, type OpenTurn, type SessionState } from './state.ts';
+import {
+  type KnownKey,
+  MAX_CRASH_RESUMES,
+  MAX_PENDING,
+  type OpenTurn,
+  type SessionState,
+} from './state.ts';
 import { closeCutCalls, endStartedCalls, startTools } from './tool-calls.ts';
 
 /**
@@ -138,10 +144,7 @@ function receive(state: SessionState, input: Extract<SessionInput, { type: 'rece
 }
 
 /** The message that was received under this idempotency key, if it is remembered. */
-export function findMessage(
-  state: SessionState,
-  key: string | undefined,
-): { seq: number; message_id: string } | undefined {
+export function findMessage(state: SessionState, key: string | undefined): KnownKey | undefined {
   return key === undefined ? undefined : state.keys.find((known) => known.key === key);
 }
 

@@ -96,6 +96,8 @@ function onTurn(state: SessionState, event: TurnEvent): SessionState {
 function receive(state: SessionState, event: EventOf<'user_message'>): SessionState {
   const key = event.source.idempotency;
   const text = event.content.map((part) => part.text).join(' ');
+  const isSteered = event.handling === 'turn' && state.turn?.queue === 'steer';
+  const steered = isSteered ? state.turn?.turn : undefined;
   return {
     ...state,
     pending:
@@ -107,7 +109,13 @@ function receive(state: SessionState, event: EventOf<'user_message'>): SessionSt
         ? state.keys
         : [
             ...state.keys.filter((known) => ageMs(known.at, event.at) < KEY_TTL_MS),
-            { key, seq: event.seq, message_id: event.message_id, at: event.at },
+            {
+              key,
+              seq: event.seq,
+              message_id: event.message_id,
+              ...(steered === undefined ? {} : { turn: steered }),
+              at: event.at,
+            },
           ].slice(-MAX_KEYS),
     preview: Array.from(text.slice(0, 2 * PREVIEW_CHARS))
       .slice(0, PREVIEW_CHARS)
@@ -122,6 +130,9 @@ function startTurn(state: SessionState, event: EventOf<'turn_started'>): Session
     turns: state.turns + 1,
     windowTokens: 4 * event.limits.max_history_tokens,
     pending: state.pending.filter((message) => !event.trigger.includes(message.message_id)),
+    keys: state.keys.map((known) =>
+      event.trigger.includes(known.message_id) ? { ...known, turn: event.turn } : known,
+    ),
     turn: {
       turn: event.turn,
       trigger: event.trigger,

@@ -25,6 +25,16 @@ export interface PendingMessage {
   message_id: string;
 }
 
+/** An idempotency key, and what its message was answered with. */
+export interface KnownKey {
+  key: string;
+  seq: number;
+  message_id: string;
+  /** The turn that answers it, where one is known. */
+  turn?: string;
+  at: string;
+}
+
 export interface OpenCall {
   call: string;
   /** `proposed`: the model asked for it; `started`: `tool_started` is recorded; `finished`: so is its result. */
@@ -95,7 +105,7 @@ export interface SessionState {
   turns: number;
   usage: Usage;
   /** Newest last. */
-  keys: { key: string; seq: number; message_id: string; at: string }[];
+  keys: KnownKey[];
   /** Tokens of conversation that the window keeps; four times the last turn's limit. */
   windowTokens: number;
   /** The beginning of the last message of a person. */
