@@ -71,6 +71,16 @@ describe.skipIf(!isHere)('the first conversation', () => {
     expect(eventsOf(log?.events ?? [], 'assistant_message')).toHaveLength(2);
   });
 
+  test('sends what was typed right before Ctrl-D', async () => {
+    const workspace = await newWorkspace({ slow: 'model: echo/delay-40' });
+    const chat = await open(workspace, ['chat']);
+    await chat.shows(/Ctrl-D detaches/);
+    await chat.press('precious', 'Enter', 'C-d');
+    expect(await chat.exit()).toBe(0);
+    const [log] = await readAllLogs(workspace.dataDir);
+    expect(eventsOf(log?.events ?? [], 'user_message')).toHaveLength(1);
+  });
+
   test('survives a kill -9 of its server: the loss is shown, and the answer completes once', async () => {
     const workspace = await newWorkspace({ slow: 'model: echo/delay-40' });
     const words = Array.from({ length: 40 }, (_, index) => `w${index}`).join(' ');

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir } from 'node:fs/promises';
+import { chmod, mkdir } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { hostname } from 'node:os';
 import path from 'node:path';
@@ -59,6 +59,8 @@ export interface ServeOptions {
 export async function serve(config: Config, options: ServeOptions): Promise<void> {
   process.umask(0o077);
   await mkdir(config.dataDir, { recursive: true, mode: 0o700 });
+  // One that was there, from a clone for example, may be open to others.
+  await chmod(config.dataDir, 0o700);
   const lock = await lockWorkspace(config.dataDir, config);
   try {
     await serveLocked(config, options, lock);

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { mkdir, mkdtemp, realpath, rm, symlink, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -27,8 +27,8 @@ afterEach(async () => {
 async function writeServerFile(fields: Record<string, unknown>): Promise<void> {
   const file = {
     pid: process.pid,
-    host: 'here',
-    started_at: '2026-01-01T00:00:00.000Z',
+    host: hostname(),
+    started_at: new Date().toISOString(),
     url: 'http://127.0.0.1:9',
     version: '0.1.0',
     workspace: await workspaceOf(dataDir),
@@ -109,6 +109,19 @@ describe('findServer', () => {
     const url = await listen({ workspace: await workspaceOf(dataDir), instance: 'two' });
     await writeServerFile({ pid: deadPid(), url });
     expect(await findServer(dataDir, { signal })).toMatchObject({ state: 'dead' });
+  });
+
+  it('takes a process that began after the file was written, or elsewhere, for another one', async () => {
+    await writeServerFile({ started_at: '2026-01-01T00:00:00.000Z' });
+    expect(await findServer(dataDir, { signal })).toMatchObject({ state: 'dead' });
+    await writeServerFile({ host: 'another-machine' });
+    expect(await findServer(dataDir, { signal })).toMatchObject({ state: 'dead' });
+  });
+
+  it('takes the file that came along with a copied directory for none', async () => {
+    const url = await listen({ workspace: '0123456789abcdef', instance: 'one' });
+    await writeServerFile({ workspace: '0123456789abcdef', url });
+    expect(await findServer(dataDir, { signal })).toEqual({ state: 'none' });
   });
 
   it('says that a living process does not answer', async () => {

@@ -1,9 +1,15 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { readFile, realpath } from 'node:fs/promises';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { DuragentError, serverFileSchema, type ServerFile } from '@duragent/protocol';
 import { probeServer, type ServerAddress } from './http.ts';
+
+/** What the boot time is rounded to, and clocks are corrected by. */
+const CLOCK_SLACK_MS = 5_000;
+/** USER_HZ, which is 100 on every Linux that Node runs on. */
+const TICKS_PER_SECOND = 100;
 
 /** What is known of a workspace's server. */
 export type FoundServer =
@@ -21,24 +27,30 @@ export type FoundServer =
  */
 export async function findServer(
   dataDir: string,
-  options: { signal: AbortSignal },
+  options: {
+    signal: AbortSignal;
+    /** For those who only signal its process: the token in the address is empty. */
+    withoutToken?: boolean;
+  },
 ): Promise<FoundServer> {
   const file = await readServerFile(dataDir);
   if (file === null) return { state: 'none' };
-  const probe = await probeServer(file.url, options);
-  if (probe === null) return { state: isAlive(file.pid) ? 'silent' : 'dead', file };
   const workspace = await workspaceOf(dataDir);
+  // A copied or moved directory brings the file of another one's server.
+  if (file.workspace !== workspace) return { state: 'none' };
+  const probe = await probeServer(file.url, options);
+  if (probe === null) return { state: isServerAlive(file) ? 'silent' : 'dead', file };
   if (probe.workspace !== workspace) {
     // A dead server's port may have gone to anything; a living one's may not.
-    if (!isAlive(file.pid)) return { state: 'dead', file };
+    if (!isServerAlive(file)) return { state: 'dead', file };
     throw new DuragentError(
       'wrong_workspace',
       `What answers at ${file.url} is not the server of ${dataDir}, though ${join(dataDir, 'run/server.json')} says so. Stop process ${String(file.pid)}, or remove that file, and try again.`,
     );
   }
   if (probe.instance !== file.instance)
-    return { state: isAlive(file.pid) ? 'silent' : 'dead', file };
-  const token = await readToken(file.token_file);
+    return { state: isServerAlive(file) ? 'silent' : 'dead', file };
+  const token = options.withoutToken === true ? '' : await readToken(file.token_file);
   return { state: 'up', ready: probe.ready, file, address: { url: file.url, token } };
 }
 
@@ -62,6 +74,28 @@ export async function workspaceOf(dataDir: string): Promise<string> {
     .update(await realpath(dataDir))
     .digest('hex')
     .slice(0, 16);
+}
+
+/** Whether the process that wrote this file still runs: ids are given again after a crash or a reboot. */
+function isServerAlive(file: ServerFile): boolean {
+  if (file.host !== hostname() || !isAlive(file.pid)) return false;
+  const startedAt = processStart(file.pid);
+  return startedAt === null || startedAt <= Date.parse(file.started_at) + CLOCK_SLACK_MS;
+}
+
+/** When a process began, in ms since 1970; null where the system does not say. */
+function processStart(pid: number): number | null {
+  if (process.platform !== 'linux') return null;
+  try {
+    const stat = readFileSync(`/proc/${String(pid)}/stat`, 'latin1');
+    const ticks = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]);
+    const boot = /^btime (\d+)/m.exec(readFileSync('/proc/stat', 'latin1'))?.[1];
+    return boot === undefined ? null : Number(boot) * 1000 + ticks * (1000 / TICKS_PER_SECOND);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ESRCH' || code === 'EACCES') return null;
+    throw error;
+  }
 }
 
 /** Whether a process with this id runs, also one of another user. One that only waits to be reaped does not. */

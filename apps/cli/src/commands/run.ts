@@ -11,6 +11,9 @@ import { TurnWatch } from '../terminal/turn-watch.ts';
 /** The longest input that is appended to the prompt, in bytes. */
 const MAX_INPUT = 900 * 1024;
 
+/** How long a server that is gone is waited for, in ms. */
+const PATIENCE_MS = 60_000;
+
 /** What `-o json` prints. */
 interface RunResult {
   session: string;
@@ -64,6 +67,7 @@ async function follow(
   content: string,
   writer: AnswerWriter | null,
 ): Promise<RunResult> {
+  let giveUp: NodeJS.Timeout | undefined;
   const watch = new TurnWatch();
   const done = new AbortController();
   const result: RunResult = { session, turn: null, outcome: 'none', text: '', usage: null };
@@ -84,7 +88,7 @@ async function follow(
       .post(
         session,
         { content, origin: 'cli', sender: { name: myName() } },
-        { signal: done.signal, patienceMs: 60_000 },
+        { signal: done.signal, patienceMs: PATIENCE_MS },
       )
       .catch((error: unknown) => {
         done.abort(error);
@@ -93,9 +97,14 @@ async function follow(
     posting.catch(() => undefined); // awaited below; the stream may fail first
     for await (const frame of frames) {
       if (frame.kind === 'lost') {
+        if (frame.first) {
+          giveUp = setTimeout(() => done.abort(serverGone(session)), PATIENCE_MS);
+        }
         note(frame.first ? 'Connection lost; trying again …' : sanitize(frame.error.message));
-      } else if (frame.kind === 'mended') note('Connected again.');
-      else if (frame.kind === 'delta') {
+      } else if (frame.kind === 'mended') {
+        clearTimeout(giveUp);
+        note('Connected again.');
+      } else if (frame.kind === 'delta') {
         if (frame.delta.type === 'token') writer?.add(frame.delta);
       } else {
         watch.apply(frame.event);
@@ -121,10 +130,18 @@ async function follow(
     if (done.signal.aborted) throw done.signal.reason;
     return result;
   } finally {
+    clearTimeout(giveUp);
     writer?.end();
     done.abort();
     process.off('SIGINT', onInterrupt);
   }
+}
+
+function serverGone(session: string): DuragentError {
+  return new DuragentError(
+    'no_server',
+    `The server has been gone for ${String(PATIENCE_MS / 1000)} s. Start it (duragent serve) and see the answer with \`duragent attach ${session}\`.`,
+  );
 }
 
 /** What is piped in. A terminal is not waited for. */

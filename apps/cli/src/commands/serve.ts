@@ -62,7 +62,7 @@ export async function serve(context: CliContext, options: ServeOptions): Promise
 export async function serveStatus(context: CliContext, options: ServeOptions): Promise<ExitCode> {
   const dataDir = await dataDirOf(context, options);
   const { signal } = new AbortController();
-  const found = await findServer(dataDir, { signal });
+  const found = await findServer(dataDir, { signal, withoutToken: true });
   if (found.state === 'none' || found.state === 'dead') {
     throw new DuragentError(
       'no_server',
@@ -90,7 +90,7 @@ export async function serveStatus(context: CliContext, options: ServeOptions): P
 export async function serveStop(context: CliContext, options: ServeOptions): Promise<ExitCode> {
   const dataDir = await dataDirOf(context, options);
   const { signal } = new AbortController();
-  const found = await findServer(dataDir, { signal });
+  const found = await findServer(dataDir, { signal, withoutToken: true });
   if (found.state === 'none' || found.state === 'dead') {
     throw new DuragentError(
       'no_server',
@@ -118,7 +118,7 @@ async function dataDirOf(context: CliContext, options: ServeOptions): Promise<st
 async function takeOver(context: CliContext, dataDir: string): Promise<void> {
   if (!(await exists(dataDir))) return;
   const { signal } = new AbortController();
-  const found = await findServer(dataDir, { signal });
+  const found = await findServer(dataDir, { signal, withoutToken: true });
   if (found.state !== 'up' || found.file.ephemeral === null) return;
   if (!context.globals.quiet) {
     context.stderr.write(
@@ -159,7 +159,7 @@ async function terminate(dataDir: string, file: ServerFile, signal: AbortSignal)
 }
 
 async function answers(dataDir: string, signal: AbortSignal): Promise<boolean> {
-  return (await findServer(dataDir, { signal })).state === 'up';
+  return (await findServer(dataDir, { signal, withoutToken: true })).state === 'up';
 }
 
 async function detach(

@@ -35,6 +35,8 @@ export interface ConversationOptions {
 const MAX_UNSENT = 100;
 /** A second Ctrl-C within this time leaves. */
 const TWICE_MS = 3_000;
+/** How long a message that was just typed may take to be sent when its writer leaves, in ms. */
+const SEND_REST_MS = 2_000;
 
 /** One client attached to one session: shows what happens there, and sends what is typed. */
 export class Conversation {
@@ -42,6 +44,8 @@ export class Conversation {
   readonly #watch = new TurnWatch();
   readonly #transcript: Transcript;
   readonly #leaving = new AbortController();
+  /** Messages outlive the leaving for a moment. */
+  readonly #posting = new AbortController();
   /** What this program sent: texts whose event may come before their answer, and ids whose event has not come. */
   readonly #sentTexts: string[] = [];
   readonly #sentIds = new Set<string>();
@@ -98,6 +102,8 @@ export class Conversation {
           this.#watch.apply(frame.event);
           if (this.#transcript.live && frame.event.type === 'turn_finished') {
             this.#lastOutcome = this.#watch.lastOutcome;
+            // The next turn may be cancelled too.
+            this.#cancelling = false;
           }
           this.#transcript.event(frame.event);
         } else {
@@ -110,7 +116,25 @@ export class Conversation {
       return { how: this.#how, lastOutcome: this.#lastOutcome };
     } finally {
       this.#leaving.abort();
+      await this.#sendRest();
       this.#changed();
+    }
+  }
+
+  /** What was typed before this client left is sent, or said not to be. */
+  async #sendRest(): Promise<void> {
+    if (this.#unsent > 0 && this.#connected) {
+      const late = Promise.withResolvers<void>();
+      const timer = setTimeout(() => late.resolve(), SEND_REST_MS);
+      await Promise.race([this.#sending, late.promise]);
+      clearTimeout(timer);
+    }
+    const unsent = this.#sentTexts.slice(-this.#unsent);
+    this.#posting.abort();
+    if (this.#unsent === 0) return;
+    this.#failures += 1;
+    for (const text of unsent) {
+      this.options.stage.note(`Not sent: ${JSON.stringify(sanitize(text).slice(0, 200))}`, 'error');
     }
   }
 
@@ -195,7 +219,7 @@ export class Conversation {
       this.#guard(async () => {
         try {
           const message = { content: text, origin: 'cli', sender: { name: me } } as const;
-          const options = { signal: this.signal, patienceMs: Infinity };
+          const options = { signal: this.#posting.signal, patienceMs: Infinity };
           const accepted = await client.post(session.session, message, options);
           if (this.#forgetText(text)) this.#sentIds.add(accepted.message_id);
           this.#accepted = Math.max(this.#accepted, accepted.seq);

@@ -61,7 +61,8 @@ export async function converseOnTerminal(
           take();
           screen.touch();
         });
-        process.kill(process.pid, 'SIGTSTP');
+        // The whole job, as the terminal would: npx and its shell stand above this process.
+        process.kill(0, 'SIGTSTP');
         return;
       case undefined:
         return;

@@ -197,7 +197,10 @@ export class SessionRegistry {
     const [only, ...others] = agents;
     if (wanted === null && only && others.length === 0) return only.name;
     const known = agents.map((agent) => agent.name);
-    const list = known.length > 0 ? `There are: ${known.join(', ')}.` : 'There is none.';
+    const list =
+      known.length > 0
+        ? `There are: ${known.join(', ')}.`
+        : 'There is no agent at all; duragent init makes one.';
     const fault = broken.find((agent) => agent.name === wanted)?.faults[0];
     if (fault) {
       throw new DuragentError(
