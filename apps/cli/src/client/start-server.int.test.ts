@@ -1,12 +1,11 @@
-import { mkdtemp, readFile, realpath, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, realpath, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { isAlive, readServerFile, workspaceOf } from './find-server.ts';
+import { isAlive, workspaceOf } from './find-server.ts';
 import { startServer } from './start-server.ts';
 
 const { signal } = new AbortController();
-const pids: number[] = [];
 let dataDir: string;
 
 /** Stands for the server: one holds the directory, others end with 73. */
@@ -14,6 +13,7 @@ const script = `
   import { mkdirSync, openSync, writeFileSync } from 'node:fs';
   import { createServer } from 'node:http';
   const [,, dir, workspace, mode] = process.argv;
+  writeFileSync(dir + '/pid-' + process.pid, '');
   console.error('server starts', process.argv.slice(5).join(' '));
   if (mode === 'broken') { console.error('\\x1b[31mduragent.yaml:3:1: unknown key'); process.exit(78); }
   try { openSync(dir + '/held', 'wx'); } catch { console.error('locked'); process.exit(73); }
@@ -35,9 +35,10 @@ beforeEach(async () => {
   await writeFile(join(dataDir, 'server.mjs'), script);
 });
 afterEach(async () => {
-  const file = await readServerFile(dataDir);
-  if (file !== null) pids.push(file.pid);
-  for (const pid of pids.splice(0)) if (isAlive(pid)) process.kill(pid, 'SIGKILL');
+  const marks = (await readdir(dataDir)).filter((name) => name.startsWith('pid-'));
+  for (const pid of marks.map((name) => Number(name.slice('pid-'.length)))) {
+    if (isAlive(pid)) process.kill(pid, 'SIGKILL');
+  }
   await rm(dataDir, { recursive: true, maxRetries: 10 });
 });
 
