@@ -1,4 +1,4 @@
-import { access, readFile } from 'node:fs/promises';
+import { access, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Workspace } from '../support/duragent.ts';
@@ -164,5 +164,17 @@ describe('a stop', () => {
     for (let i = 0; i < 20; i += 1) await api.get(`/sessions/${session}`);
     expect(run.isRunning).toBe(true);
     expect(await run.kill('SIGTERM')).toMatchObject({ code: 0 });
+  });
+
+  test('finds a server whose run/server.json was lost: it writes it again', async () => {
+    const workspace = await newWorkspace();
+    const { run } = await workspace.serve();
+    const file = join(workspace.dataDir, 'run', 'server.json');
+    await writeFile(file, 'garbage');
+    await until('it is written again', async () => (await readFile(file, 'utf8')).startsWith('{'));
+    const stop = workspace.run(['serve', 'stop']);
+    expect(await stop.exit()).toMatchObject({ code: 0 });
+    expect(await run.exit()).toMatchObject({ code: 0 });
+    await expectClean(workspace);
   });
 });

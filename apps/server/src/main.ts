@@ -182,7 +182,11 @@ async function serveLocked(
     if (!isLoopback(address.address)) log.warn(BEYOND_LOOPBACK);
     options.onListening?.(server);
     sessions.resume();
-    watchEpoch(lock, stopping);
+    watchEpoch(lock, stopping, () => {
+      run
+        .publish(server)
+        .catch((error: unknown) => log.warn({ err: error }, 'run/server.json not written'));
+    });
     if (ephemeral !== null) {
       stopWatching = watchUse(systemClock, {
         afterMs: ephemeral * 1000,
@@ -221,14 +225,16 @@ function urlOf({ address, family, port }: AddressInfo): string {
   return `http://${host ?? (family === 'IPv6' ? `[${address}]` : address)}:${port}`;
 }
 
-/** A server whose epoch is no longer in the directory has been replaced: it stops writing. */
-function watchEpoch(lock: WorkspaceLock, stopping: Stopping): void {
+/** A server whose epoch is no longer in the directory has been replaced: it stops writing. `onOurs`: it has not. */
+function watchEpoch(lock: WorkspaceLock, stopping: Stopping, onOurs: () => void): void {
   systemClock.after(EPOCH_CHECK_MS, () => {
     if (stopping.signal.aborted) return;
     lock.verify().then(
       (isOurs) => {
-        if (isOurs) watchEpoch(lock, stopping);
-        else stopping.fail(new DuragentError('epoch_lost', EPOCH_LOST));
+        if (isOurs) {
+          if (!stopping.signal.aborted) onOurs();
+          watchEpoch(lock, stopping, onOurs);
+        } else stopping.fail(new DuragentError('epoch_lost', EPOCH_LOST));
       },
       (error: unknown) =>
         stopping.fail(new DuragentError('epoch_lost', EPOCH_LOST, { cause: error })),

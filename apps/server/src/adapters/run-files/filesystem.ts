@@ -10,7 +10,7 @@ export interface RunFiles {
   tokenFile: string;
   /** The owner's token: 32 random bytes, base64url; made at the first start. */
   token: string;
-  /** Says where the server is. */
+  /** Says where the server is; again where that was lost or changed. */
   publish(server: ServerFile): Promise<void>;
   /** Says that it is gone. */
   retract(): Promise<void>;
@@ -30,8 +30,10 @@ export async function openRunFiles(dataDir: string): Promise<RunFiles> {
     tokenFile,
     token: (await readToken(tokenFile)) ?? (await makeToken(tokenFile)),
     async publish(server) {
+      const text = `${JSON.stringify(server, null, 2)}\n`;
+      if ((await readIfThere(serverFile)) === text) return;
       await writeWhole(pidFile, `${server.pid}\n`);
-      await writeWhole(serverFile, `${JSON.stringify(server, null, 2)}\n`);
+      await writeWhole(serverFile, text);
     },
     async retract() {
       await rm(serverFile, { force: true });
@@ -40,14 +42,18 @@ export async function openRunFiles(dataDir: string): Promise<RunFiles> {
   };
 }
 
-async function readToken(file: string): Promise<string | null> {
-  let text: string;
+async function readIfThere(file: string): Promise<string | null> {
   try {
-    text = (await readFile(file, 'utf8')).trim();
+    return await readFile(file, 'utf8');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
     throw error;
   }
+}
+
+async function readToken(file: string): Promise<string | null> {
+  const text = (await readIfThere(file))?.trim();
+  if (text === undefined) return null;
   if (/^[\w-]{43}$/.test(text)) return text;
   throw new DuragentError(
     'storage_failed',
