@@ -82,7 +82,7 @@ export class RequestScope {
     this.#cancelDeadline?.();
   }
 
-  /** Ends work that was already answered for, before it has an effect. @throws DuragentError request_timeout. */
+  /** Ends work that was already answered for, before it has an effect. @throws ClientLeft: nobody waits for it. */
   assertInTime(): void {
     if (this.#isExpired) throw new ClientLeft();
   }

@@ -1,7 +1,7 @@
 import { DuragentError } from '@duragent/protocol';
 import { describe, expect, test } from 'vitest';
 import type { SessionLog, SessionStore } from '../ports/session-store.ts';
-import { Reader, say, testAgent, TestRuntime, ticks, until } from './testing.ts';
+import { Reader, say, storeOf, testAgent, TestRuntime, ticks, until } from './testing.ts';
 
 describe('a turn', () => {
   test('streams to every client, is recorded once, and ends', async () => {
@@ -452,22 +452,11 @@ function slowStore(store: SessionStore, before: () => Promise<void>): SessionSto
       },
     });
   return {
-    ...bound(store),
+    ...storeOf(store),
     create: async (session) => wrap(await store.create(session)),
     open: async (...args) => {
       const opened = await store.open(...args);
       return { ...opened, log: wrap(opened.log) };
     },
-  };
-}
-
-function bound(store: SessionStore): SessionStore {
-  return {
-    create: (...args) => store.create(...args),
-    open: (...args) => store.open(...args),
-    summaries: () => store.summaries(),
-    unclean: () => store.unclean(),
-    delete: (...args) => store.delete(...args),
-    close: () => store.close(),
   };
 }

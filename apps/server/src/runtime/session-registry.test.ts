@@ -1,7 +1,6 @@
 import { DuragentError } from '@duragent/protocol';
 import { describe, expect, test } from 'vitest';
-import type { SessionStore } from '../ports/session-store.ts';
-import { Reader, say, testAgent, TestRuntime, ticks, until } from './testing.ts';
+import { Reader, say, storeOf, testAgent, TestRuntime, ticks, until } from './testing.ts';
 
 const origin = { kind: 'http' } as const;
 
@@ -321,14 +320,3 @@ describe('a start with many interrupted turns', () => {
     expect(runtime.model.calls.length).toBeGreaterThanOrEqual(4);
   });
 });
-
-function storeOf(store: SessionStore): SessionStore {
-  return {
-    create: (...args) => store.create(...args),
-    open: (...args) => store.open(...args),
-    summaries: () => store.summaries(),
-    unclean: () => store.unclean(),
-    delete: (...args) => store.delete(...args),
-    close: () => store.close(),
-  };
-}

@@ -287,3 +287,15 @@ export async function until(condition: () => boolean): Promise<void> {
     await new Promise(setImmediate);
   }
 }
+
+/** A store that a test may change: its methods as own properties. */
+export function storeOf(store: SessionStore): SessionStore {
+  return {
+    create: (...args) => store.create(...args),
+    open: (...args) => store.open(...args),
+    summaries: () => store.summaries(),
+    unclean: () => store.unclean(),
+    delete: (...args) => store.delete(...args),
+    close: () => store.close(),
+  };
+}

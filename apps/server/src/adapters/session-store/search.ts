@@ -13,7 +13,7 @@ export interface Place {
 const SCAN_BYTES = 16 * 1024;
 const PROBE_BYTES = 4 * 1024;
 const SEQ_START = /^\{"seq":(\d{1,15}),/;
-/** Length of `"crc":"xxxxxxxx"}` and the LF. */
+/** How a record ends: its CRC and the LF. */
 const CRC_END = /"crc":"([0-9a-f]{8})"\}\n$/;
 
 /**
