@@ -1,7 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdir, open, readFile, realpath, rename, rm } from 'node:fs/promises';
+import { mkdir, readFile, realpath, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { DuragentError, type ServerFile } from '@duragent/protocol';
+import { errorCode, nodeFiles, replaceFile } from '../files/files.ts';
 
 /** What a running server leaves in its data directory so that its own clients find it. */
 export interface RunFiles {
@@ -32,8 +33,8 @@ export async function openRunFiles(dataDir: string): Promise<RunFiles> {
     async publish(server) {
       const text = `${JSON.stringify(server, null, 2)}\n`;
       if ((await readIfThere(serverFile)) === text) return;
-      await writeWhole(pidFile, `${server.pid}\n`);
-      await writeWhole(serverFile, text);
+      await replaceFile(nodeFiles, pidFile, `${server.pid}\n`);
+      await replaceFile(nodeFiles, serverFile, text);
     },
     async retract() {
       await rm(serverFile, { force: true });
@@ -46,7 +47,7 @@ async function readIfThere(file: string): Promise<string | null> {
   try {
     return await readFile(file, 'utf8');
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    if (errorCode(error) === 'ENOENT') return null;
     throw error;
   }
 }
@@ -63,25 +64,6 @@ async function readToken(file: string): Promise<string | null> {
 
 async function makeToken(file: string): Promise<string> {
   const token = randomBytes(32).toString('base64url');
-  await writeWhole(file, `${token}\n`);
+  await replaceFile(nodeFiles, file, `${token}\n`);
   return token;
-}
-
-/** Replaces a file so that readers see the old one or the new one, also after a crash. */
-async function writeWhole(file: string, text: string): Promise<void> {
-  const beside = `${file}.new`;
-  const handle = await open(beside, 'w', 0o600);
-  try {
-    await handle.writeFile(text);
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-  await rename(beside, file);
-  const directory = await open(path.dirname(file), 'r');
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
-  }
 }

@@ -5,7 +5,7 @@ import type { DuragentError } from '@duragent/protocol';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { message, messages, OTHER, SESSION, summaryOf } from '../../ports/session-store.testing.ts';
 import type { SessionLog, SessionStore } from '../../ports/session-store.ts';
-import { FaultyFiles, systemError } from './faults.testing.ts';
+import { FaultyFiles, systemError } from '../files/faults.testing.ts';
 import { openFileSessionStore } from './filesystem.ts';
 
 let dir: string;

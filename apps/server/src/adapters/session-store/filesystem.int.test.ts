@@ -22,7 +22,7 @@ import {
   summaryOf,
 } from '../../ports/session-store.testing.ts';
 import type { SessionStore } from '../../ports/session-store.ts';
-import { FaultyFiles } from './faults.testing.ts';
+import { FaultyFiles } from '../files/faults.testing.ts';
 import { openFileSessionStore } from './filesystem.ts';
 
 sessionStoreContract('the filesystem session store', async () => {

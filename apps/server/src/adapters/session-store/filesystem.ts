@@ -16,11 +16,12 @@ import {
   writeAll,
   type Files,
   type OpenFile,
-} from './files.ts';
+} from '../files/files.ts';
+import { cutTornEnd } from '../files/torn-end.ts';
 import { IndexFile } from './index-file.ts';
 import { LogFile, SNAPSHOT_FILE, type LogHost } from './log-file.ts';
 import { OpenList } from './open-list.ts';
-import { ACTIVE_FILE, cutTornEnd, examineLog, type Examined } from './opening.ts';
+import { ACTIVE_FILE, examineLog, type Examined } from './opening.ts';
 import { encodeHeader } from './record.ts';
 import { corrupt } from './search.ts';
 import { decodeSnapshot, MAX_SNAPSHOT_BYTES } from './snapshot.ts';
@@ -219,7 +220,13 @@ class FileSessionStore implements SessionStore, LogHost {
     const from = headerMissing ? 0 : end;
     let torn: OpenedLog['torn'] = null;
     if (tornBytes > 0) {
-      const savedAs = await cutTornEnd(this.files, directory, file, from, from + tornBytes);
+      const savedAs = await cutTornEnd(
+        this.files,
+        { directory, name: ACTIVE_FILE },
+        file,
+        from,
+        from + tornBytes,
+      );
       torn = { bytes: tornBytes, savedAs };
     }
     if (headerMissing) await writeAll(file, Buffer.from(`${encodeHeader(session).line}\n`), 0);

@@ -1,7 +1,14 @@
-import { originSchema, sessionIdSchema, usageSchema } from '@duragent/protocol';
+import {
+  chatAddressSchema,
+  chatTypeSchema,
+  originSchema,
+  queueModeSchema,
+  sessionIdSchema,
+  usageSchema,
+} from '@duragent/protocol';
 import { z } from 'zod';
 import type { SessionSummary } from '../../core/session/summary.ts';
-import { afterFailure, storageError, type Files } from './files.ts';
+import { afterFailure, storageError, type Files } from '../files/files.ts';
 import { LineFile } from './line-file.ts';
 
 const removedSchema = z.object({ session: sessionIdSchema, removed: z.literal(true) });
@@ -17,6 +24,22 @@ const entrySchema = z.looseObject({
   turns: z.int().min(0),
   usage: usageSchema,
   last_seq: z.int().min(0),
+  chats: z.array(
+    z.object({
+      ...chatAddressSchema.shape,
+      since: z.int(),
+      chat_type: chatTypeSchema,
+      peer: z.string().optional(),
+      inbox: z.int().min(0),
+      bound: z.boolean(),
+    }),
+  ),
+  settings: z.object({
+    queue: queueModeSchema.nullable(),
+    activation: z.enum(['mention', 'always']).nullable(),
+  }),
+  owed: z.int().min(0),
+  dead: z.int().min(0),
   size: z.int().min(0),
 });
 

@@ -7,7 +7,7 @@ import {
   writeAll,
   type Files,
   type OpenFile,
-} from './files.ts';
+} from '../files/files.ts';
 
 /** A small file of lines that is appended to and now and then replaced. Its calls must not overlap. */
 export class LineFile {

@@ -10,8 +10,8 @@ import {
   writeAll,
   type Files,
   type OpenFile,
-} from './files.ts';
-import { readLines } from './line-reader.ts';
+} from '../files/files.ts';
+import { readLines } from '../files/line-reader.ts';
 import { ACTIVE_FILE } from './opening.ts';
 import { decodeRecord, encodeAppend, type Chain } from './record.ts';
 import { corrupt, findRecord, type Place } from './search.ts';

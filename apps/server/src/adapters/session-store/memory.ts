@@ -7,7 +7,8 @@ import type {
   SessionStore,
   StoredRecord,
 } from '../../ports/session-store.ts';
-import { crcOfLine, decodeRecord, encodeAppend, encodeHeader, type Chain } from './record.ts';
+import { crcOfLine } from '../files/sealed-line.ts';
+import { decodeRecord, encodeAppend, encodeHeader, type Chain } from './record.ts';
 import { decodeSnapshot, encodeSnapshot, shorterThanSnapshot, snapshotFits } from './snapshot.ts';
 
 /** What a memory store keeps of a session. */

@@ -1,5 +1,5 @@
 import { type DuragentError, idPattern } from '@duragent/protocol';
-import { storageError, type Files } from './files.ts';
+import { storageError, type Files } from '../files/files.ts';
 import { LineFile } from './line-file.ts';
 
 /** Beyond this many ids too many the list is rewritten even while others wait. */

@@ -5,7 +5,7 @@ import type { SessionEvent } from '@duragent/protocol';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { message, messages, SESSION, summaryOf } from '../../ports/session-store.testing.ts';
 import type { OpenedLog, SessionStore } from '../../ports/session-store.ts';
-import { FaultyFiles } from './faults.testing.ts';
+import { FaultyFiles } from '../files/faults.testing.ts';
 import { openFileSessionStore } from './filesystem.ts';
 import { encodeHeader, encodeRecord } from './record.ts';
 

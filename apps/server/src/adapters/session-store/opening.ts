@@ -1,17 +1,7 @@
-import path from 'node:path';
 import { DuragentError } from '@duragent/protocol';
 import type { OpenedLog, Quarantine, StoredRecord } from '../../ports/session-store.ts';
-import {
-  errorCode,
-  flags,
-  readBytes,
-  syncDirectory,
-  withFile,
-  writeAll,
-  type Files,
-  type OpenFile,
-} from './files.ts';
-import { readLines } from './line-reader.ts';
+import { readBytes, type OpenFile } from '../files/files.ts';
+import { readLines } from '../files/line-reader.ts';
 import { checkHeader, decodeRecord, encodeHeader, isRecordAfter, type Chain } from './record.ts';
 import { shorterThanSnapshot, snapshotFits, type Snapshot } from './snapshot.ts';
 
@@ -42,7 +32,6 @@ interface Scan {
   bad: { reason: string; recordsBehind: boolean } | null;
 }
 
-const COPY_BYTES = 1024 * 1024;
 /** Longer than any header: only the first line matters. */
 const HEADER_BYTES = 4096;
 
@@ -176,47 +165,4 @@ async function findRecordBehind(
     }
   }
   return false;
-}
-
-/**
- * Saves the bytes behind the last good record beside the log, durably, and only then cuts them
- * off; that is not synced yet.
- * @returns the name of the file that keeps them.
- */
-export async function cutTornEnd(
-  files: Files,
-  directory: string,
-  file: OpenFile,
-  from: number,
-  size: number,
-): Promise<string> {
-  const savedAs = await saveTornEnd(files, directory, file, from, size);
-  await syncDirectory(files, directory);
-  await file.truncate(from);
-  return savedAs;
-}
-
-async function saveTornEnd(
-  files: Files,
-  directory: string,
-  file: OpenFile,
-  from: number,
-  size: number,
-): Promise<string> {
-  // An earlier file of that name holds other bytes: it is never written over.
-  for (let copy = 1; ; copy += 1) {
-    const name = `${ACTIVE_FILE}.torn-${from}${copy === 1 ? '' : `-${copy}`}`;
-    try {
-      await withFile(files, path.join(directory, name), flags.createNew, async (saved) => {
-        for (let at = from; at < size; at += COPY_BYTES) {
-          const bytes = await readBytes(file, at, Math.min(COPY_BYTES, size - at));
-          await writeAll(saved, bytes, at - from);
-        }
-        await saved.sync();
-      });
-      return name;
-    } catch (error) {
-      if (errorCode(error) !== 'EEXIST') throw error;
-    }
-  }
 }

@@ -1,4 +1,3 @@
-import { crc32 } from 'node:zlib';
 import {
   DuragentError,
   MAX_RECORD_BYTES,
@@ -7,6 +6,7 @@ import {
   type StoredEvent,
 } from '@duragent/protocol';
 import type { StoredRecord } from '../../ports/session-store.ts';
+import { checkLine, parseObject, sealLine } from '../files/sealed-line.ts';
 
 /** What a record has to continue: the last record's seq, epoch and CRC. */
 export interface Chain {
@@ -17,29 +17,10 @@ export interface Chain {
 
 /** The newest form of log that this version reads and the one it writes. */
 const LOG_VERSION = 1;
-/** Length of `,"crc":"xxxxxxxx"}`. */
-const TAIL_LENGTH = 18;
-
-/** Writes a CRC as the log holds it: 8 lower-case hex digits. */
-export function formatCrc(crc: number): string {
-  return crc.toString(16).padStart(8, '0');
-}
-
-/** The CRC that a stored line ends with. */
-export function crcOfLine(line: string): number {
-  return Number.parseInt(line.slice(-10, -2), 16);
-}
-
-/** Closes an object's text (without its last brace) with the CRC of its bytes, as one line without LF. */
-function seal(body: string, previous: number): { line: string; crc: number } {
-  const crc = crc32(body, previous);
-  return { line: `${body},"crc":"${formatCrc(crc)}"}`, crc };
-}
-
 /** The header of a session's first log file. It has no seq; the first record continues its CRC. */
 export function encodeHeader(session: string): { line: string; crc: number } {
   const body = `{"duragent_log":${LOG_VERSION},"session":${JSON.stringify(session)},"first_seq":1,"prev_crc":"00000000"`;
-  return seal(body, 0);
+  return sealLine(body, 0);
 }
 
 /** Writes one event. Its members begin with seq, epoch, at and type, and end with crc, whatever order they came in. */
@@ -50,7 +31,7 @@ export function encodeRecord(
   const { seq, epoch, at, type, ...own } = event;
   const rest = JSON.stringify(own);
   const head = `{"seq":${seq},"epoch":${epoch},"at":${JSON.stringify(at)},"type":${JSON.stringify(type)}`;
-  const { line, crc } = seal(rest === '{}' ? head : `${head},${rest.slice(1, -1)}`, previous);
+  const { line, crc } = sealLine(rest === '{}' ? head : `${head},${rest.slice(1, -1)}`, previous);
   return { record: { event, line }, crc };
 }
 
@@ -177,38 +158,4 @@ export function isRecordAfter(bytes: Buffer | null, seq: number): boolean {
   const value = bytes === null ? null : parseObject(bytes.toString('utf8'));
   const own = value?.['seq'];
   return typeof own === 'number' && Number.isInteger(own) && own > seq;
-}
-
-function checkLine(
-  bytes: Buffer | null,
-  previous: number,
-):
-  | { ok: true; value: Record<string, unknown>; line: string; crc: number }
-  | { ok: false; reason: string } {
-  if (bytes === null)
-    return { ok: false, reason: `a line is longer than ${MAX_RECORD_BYTES} bytes` };
-  const bodyLength = bytes.length - TAIL_LENGTH;
-  const tail = /^,"crc":"([0-9a-f]{8})"\}$/.exec(bytes.toString('latin1', Math.max(bodyLength, 0)));
-  if (!tail?.[1]) return { ok: false, reason: 'the line does not end with its CRC' };
-  const crc = crc32(bytes.subarray(0, bodyLength), previous);
-  if (formatCrc(crc) !== tail[1]) {
-    return { ok: false, reason: `the CRC is ${tail[1]}, computed ${formatCrc(crc)}` };
-  }
-  const line = bytes.toString('utf8');
-  const value = parseObject(line);
-  return value === null
-    ? { ok: false, reason: 'the line is not JSON' }
-    : { ok: true, value, line, crc };
-}
-
-function parseObject(text: string): Record<string, unknown> | null {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === 'object' && value !== null && !Array.isArray(value)
-      ? (value as Record<string, unknown>)
-      : null;
-  } catch (error) {
-    if (error instanceof SyntaxError) return null;
-    throw error;
-  }
 }

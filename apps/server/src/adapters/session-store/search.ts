@@ -1,6 +1,6 @@
 import { DuragentError, MAX_RECORD_BYTES } from '@duragent/protocol';
-import { readBytes, type OpenFile } from './files.ts';
-import { readLines } from './line-reader.ts';
+import { readBytes, type OpenFile } from '../files/files.ts';
+import { readLines } from '../files/line-reader.ts';
 
 /** A place between two records: where the next one begins, and the CRC that it continues. */
 export interface Place {

@@ -1,7 +1,7 @@
 import { crc32 } from 'node:zlib';
 import { z } from 'zod';
 import type { StoredRecord } from '../../ports/session-store.ts';
-import { crcOfLine, formatCrc } from './record.ts';
+import { crcOfLine, formatCrc } from '../files/sealed-line.ts';
 import type { Place } from './search.ts';
 
 /** A larger one is none of ours, and ignored. */

@@ -1,8 +1,8 @@
-import { constants } from 'node:fs';
-import { chmod, mkdir, open, readdir, readFile, realpath, rename, rm } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, realpath } from 'node:fs/promises';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { DuragentError, serverFileSchema } from '@duragent/protocol';
+import { errorCode, nodeFiles, replaceFile } from '../files/files.ts';
 import { findNetworkFs } from './network-fs.ts';
 
 /** This process's hold on a data directory: nobody else writes there. */
@@ -79,7 +79,7 @@ async function takeLock(directory: string, options: LockOptions): Promise<Worksp
     // By its path, because LOCK must not be opened.
     await chmod(path.join(directory, 'LOCK'), 0o600);
     const epoch = ((await readEpoch(directory)) ?? (await epochOfCopy(options))) + 1;
-    await writeEpoch(directory, epoch);
+    await replaceFile(nodeFiles, path.join(directory, 'EPOCH'), `${epoch}\n`);
     let released = false;
     return {
       epoch,
@@ -125,7 +125,7 @@ async function readEpoch(directory: string): Promise<number | null> {
   try {
     text = await readFile(file, 'utf8');
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    if (errorCode(error) === 'ENOENT') return null;
     throw error;
   }
   const epoch = /^\d{1,15}\n?$/.test(text) ? Number(text) : 0;
@@ -146,7 +146,7 @@ async function epochOfCopy({ sessionsPath }: LockOptions): Promise<number> {
     const names = await readdir(sessionsPath);
     return names.length > 0 ? Math.floor(Date.now() / 1000) : 0;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return 0;
+    if (errorCode(error) === 'ENOENT') return 0;
     throw error;
   }
 }
@@ -158,27 +158,6 @@ async function findEpoch(directory: string): Promise<number | null> {
   } catch (error) {
     if (error instanceof DuragentError) return null;
     throw error;
-  }
-}
-
-async function writeEpoch(directory: string, epoch: number): Promise<void> {
-  const file = path.join(directory, 'EPOCH');
-  const temporary = `${file}.tmp`;
-  // Made anew: opening one that is there would follow a link, and keep its mode.
-  await rm(temporary, { force: true });
-  const handle = await open(temporary, 'wx', 0o600);
-  try {
-    await handle.writeFile(`${epoch}\n`);
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-  await rename(temporary, file);
-  const folder = await open(directory, constants.O_RDONLY | constants.O_DIRECTORY);
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
   }
 }
 
@@ -209,9 +188,7 @@ async function readHolder(directory: string): Promise<{ pid: number; url: string
     const read = serverFileSchema.safeParse(JSON.parse(text));
     return read.success ? { pid: read.data.pid, url: read.data.url } : null;
   } catch (error) {
-    if (error instanceof SyntaxError || (error as NodeJS.ErrnoException).code !== undefined) {
-      return null;
-    }
+    if (error instanceof SyntaxError || errorCode(error) !== undefined) return null;
     throw error;
   }
 }

@@ -1,7 +1,7 @@
 import path from 'node:path';
 import { nodeFiles, type Files, type OpenFile } from './files.ts';
 
-/** A call of the store to its file system: `write events.jsonl`, `sync .` … */
+/** A call of a store to its file system: `write events.jsonl`, `sync .` … */
 export interface Call {
   name: keyof OpenFile | keyof Files;
   /** The file's name. */
@@ -21,9 +21,11 @@ export class FaultyFiles implements Files {
   readonly opened = new Set<OpenFile>();
   fault: Fault = () => undefined;
   #ended = false;
+  readonly #underWay = new Set<Promise<unknown>>();
 
   #call(name: Call['name'], file: string, bytes = 0): number {
     const call = { name, file: path.basename(file), bytes };
+    if (this.#ended) throw systemError('EBADF');
     this.calls.push(call);
     const fault = this.fault(call);
     if (fault instanceof Error) throw fault;
@@ -70,6 +72,7 @@ export class FaultyFiles implements Files {
         await handle.truncate(length);
       },
       stat: () => handle.stat(),
+      chmod: (fileMode) => handle.chmod(fileMode),
       close: () => {
         this.opened.delete(opened);
         return handle.close();
@@ -79,15 +82,28 @@ export class FaultyFiles implements Files {
     return opened;
   }
 
-  /** Closes what a test left open, as the end of a process does. */
+  /** Closes what a test left open, as the end of a process does: nothing is done any more. */
   async closeAll(): Promise<void> {
     this.#ended = true;
+    await Promise.allSettled(this.#underWay);
     await Promise.all([...this.opened].map((file) => file.close()));
+  }
+
+  /** Whether `closeAll` was called. */
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  #track<T>(work: Promise<T>): Promise<T> {
+    this.#underWay.add(work);
+    const done = (): boolean => this.#underWay.delete(work);
+    work.then(done, done);
+    return work;
   }
 
   async mkdir(directory: string, options: { mode: number; recursive?: boolean }) {
     this.#call('mkdir', directory);
-    return nodeFiles.mkdir(directory, options);
+    return this.#track(nodeFiles.mkdir(directory, options));
   }
 
   readdir: Files['readdir'] = (directory, options) => nodeFiles.readdir(directory, options);
@@ -95,12 +111,12 @@ export class FaultyFiles implements Files {
 
   async rename(from: string, to: string): Promise<void> {
     this.#call('rename', to);
-    await nodeFiles.rename(from, to);
+    await this.#track(nodeFiles.rename(from, to));
   }
 
   async rm(file: string, options: { recursive?: boolean; force: boolean }): Promise<void> {
     this.#call('rm', file);
-    await nodeFiles.rm(file, options);
+    await this.#track(nodeFiles.rm(file, options));
   }
 }
 

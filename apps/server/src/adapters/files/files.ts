@@ -3,7 +3,20 @@ import { lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { DuragentError } from '@duragent/protocol';
 
-/** An open file, as far as the store uses one; `FileHandle` is one. Writes may be short. */
+/** What is known of a file without reading it. */
+export interface FileFacts {
+  size: number;
+  dev: number;
+  ino: number;
+  /** How many names it has. */
+  nlink: number;
+  mtimeMs: number;
+  ctimeMs: number;
+  isFile(): boolean;
+  isDirectory(): boolean;
+}
+
+/** An open file, as far as stores use one; `FileHandle` is one. Writes may be short. */
 export interface OpenFile {
   read(
     buffer: Uint8Array,
@@ -20,11 +33,12 @@ export interface OpenFile {
   datasync(): Promise<void>;
   sync(): Promise<void>;
   truncate(length: number): Promise<void>;
-  stat(): Promise<{ size: number }>;
+  stat(): Promise<FileFacts>;
+  chmod(mode: number): Promise<void>;
   close(): Promise<void>;
 }
 
-/** Every file system call of the store, so that tests can fail the Nth one. */
+/** Every file system call of a store, so that tests can fail the Nth one. */
 export interface Files {
   open(file: string, flags: number, mode?: number): Promise<OpenFile>;
   mkdir(
@@ -35,7 +49,7 @@ export interface Files {
     directory: string,
     options: { withFileTypes: true },
   ): Promise<{ name: string; isDirectory(): boolean }[]>;
-  lstat(file: string): Promise<{ size: number; isDirectory(): boolean }>;
+  lstat(file: string): Promise<FileFacts>;
   rename(from: string, to: string): Promise<void>;
   rm(file: string, options: { recursive?: boolean; force: boolean }): Promise<void>;
 }
@@ -45,14 +59,15 @@ export const nodeFiles: Files = { open, mkdir, readdir, lstat, rename, rm };
 export const FILE_MODE = 0o600;
 export const DIRECTORY_MODE = 0o700;
 
-const { O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_RDONLY, O_RDWR, O_TRUNC } = constants;
+const { O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR } = constants;
 /** Ways to open a file. None follows a symbolic link at the end of the path. */
 export const flags = {
   read: O_RDONLY | O_NOFOLLOW,
+  /** Does not wait for the other end of a named pipe. */
+  readAny: O_RDONLY | O_NOFOLLOW | O_NONBLOCK,
   update: O_RDWR | O_NOFOLLOW,
   createOrUpdate: O_RDWR | O_CREAT | O_NOFOLLOW,
   createNew: O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW,
-  replace: O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW,
   directory: O_RDONLY | O_DIRECTORY,
 } as const;
 
@@ -62,7 +77,7 @@ export function errorCode(error: unknown): string | undefined {
   return typeof code === 'string' ? code : undefined;
 }
 
-/** The error that callers of the store see for a failed file system call. */
+/** The error that callers of a store see for a failed file system call. */
 export function storageError(error: unknown, what: string): DuragentError {
   if (error instanceof DuragentError) return error;
   const reason = error instanceof Error ? error.message : String(error);
@@ -131,14 +146,32 @@ export function syncDirectory(files: Files, directory: string): Promise<void> {
   return withFile(files, directory, flags.directory, (handle) => handle.sync());
 }
 
+/**
+ * Opens a file that is there for this process alone, empty and 0600. What was left there by an
+ * earlier one goes: opening it would follow a link, and keep its mode.
+ */
+export async function openAnew(files: Files, file: string): Promise<OpenFile> {
+  try {
+    return await files.open(file, flags.createNew, FILE_MODE);
+  } catch (error) {
+    if (errorCode(error) !== 'EEXIST') throw error;
+    await files.rm(file, { force: true });
+    return files.open(file, flags.createNew, FILE_MODE);
+  }
+}
+
 /** Replaces a file so that after a crash it is the old or the new one, whole. */
 export async function replaceFile(files: Files, file: string, content: string): Promise<void> {
   const temporary = `${file}.tmp`;
   try {
-    await withFile(files, temporary, flags.replace, async (handle) => {
+    const handle = await openAnew(files, temporary);
+    try {
       await writeAll(handle, Buffer.from(content), 0);
       await handle.sync();
-    });
+    } catch (error) {
+      throw await afterFailure(error, () => handle.close());
+    }
+    await handle.close();
     await files.rename(temporary, file);
   } catch (error) {
     throw await afterFailure(error, () => files.rm(temporary, { force: true }));
