@@ -1,11 +1,14 @@
 import { z } from 'zod';
 import {
+  chatAddressSchema,
   endReasonSchema,
   handlingSchema,
   onDisconnectSchema,
   originSchema,
+  queueModeSchema,
   usageSchema,
 } from './events.ts';
+import { chatTypeSchema } from './gateway/shared.ts';
 import type { InferKnown } from './infer-known.ts';
 import { agentNameSchema } from './names.ts';
 
@@ -64,6 +67,13 @@ export type SessionStatus = InferKnown<typeof sessionStatusSchema>;
 export const turnStateSchema = z.enum(['idle', 'queued', 'working', 'paused']);
 export type TurnState = InferKnown<typeof turnStateSchema>;
 
+/** A chat that shows and drives a session. */
+export const boundChatSchema = chatAddressSchema.extend({
+  chat_type: chatTypeSchema,
+  /** The person of a direct chat: the platform's id. */
+  peer: z.string().optional(),
+});
+
 /** A session as the API shows it. */
 export const sessionViewSchema = z.looseObject({
   session: z.string(),
@@ -84,6 +94,16 @@ export const sessionViewSchema = z.looseObject({
   last_seq: z.int().min(0),
   /** The beginning of the last message of a person, at most 80 characters. */
   preview: z.string().optional(),
+  /** The chats that show and drive it. */
+  chats: z.array(boundChatSchema),
+  /** Deliveries to chats that are owed, and those that died and may be tried again. */
+  owed: z.int().min(0),
+  dead: z.int().min(0),
+  /** What people set in it; null: as the agent says. */
+  settings: z.looseObject({
+    queue: queueModeSchema.nullable(),
+    activation: z.enum(['mention', 'always']).nullable(),
+  }),
   /** Only when quarantined: which file, which byte, and why. */
   quarantine: z.looseObject({ file: z.string(), offset: z.int(), reason: z.string() }).optional(),
 });
@@ -132,6 +152,130 @@ export const answerSchema = messageAcceptedSchema.extend({
   error: z.looseObject({ code: z.string(), message: z.string() }).optional(),
 });
 export type Answer = InferKnown<typeof answerSchema>;
+
+/** `GET /api/v1/chats/{gateway}/{chat_id}`. */
+export const chatSessionSchema = z.looseObject({ session: z.string() });
+
+export const gatewayStateSchema = z.enum([
+  'starting',
+  'ready',
+  'backoff',
+  'degraded',
+  'fatal',
+  'stopped',
+]);
+
+/** A gateway as operators see it. */
+export const gatewayViewSchema = z.looseObject({
+  name: z.string(),
+  state: gatewayStateSchema,
+  /** Why it is not ready; null: there is nothing to say. */
+  reason: z.string().nullable(),
+  /** ISO instant since which it is in this state. */
+  since: z.string(),
+  pid: z.int().nullable(),
+  restarts: z.int().min(0),
+  /** Lines that were no valid events, and lines or fields of unknown kinds. */
+  dropped: z.int().min(0),
+  unknown: z.int().min(0),
+  /** What it announced last; null: nothing yet. */
+  ready: z
+    .looseObject({
+      /** What it is, such as `telegram`, and its own version. */
+      gateway: z.string(),
+      version: z.string(),
+      protocol: z.string(),
+      capabilities: z.array(z.string()),
+      /** Who it is on the platform. */
+      identity: z.looseObject({ id: z.string(), username: z.string().optional() }).optional(),
+    })
+    .nullable(),
+});
+export type GatewayView = InferKnown<typeof gatewayViewSchema>;
+
+export const gatewayListSchema = z.looseObject({ gateways: z.array(gatewayViewSchema) });
+export const gatewayLogSchema = z.looseObject({ lines: z.array(z.string()) });
+
+export const outboxStateSchema = z.enum(['owed', 'sending', 'uncertain', 'dead']);
+
+/** A delivery to a chat that is owed, or died and may be tried again. */
+export const outboxEntrySchema = z.looseObject({
+  out: z.string(),
+  session: z.string(),
+  gateway: z.string(),
+  chat_id: z.string(),
+  thread_id: z.string().optional(),
+  state: outboxStateSchema,
+  /** The part that is next, and how many there are. */
+  part: z.int().min(1),
+  parts: z.int().min(1),
+  /** Its current try. */
+  attempt: z.int().min(1),
+  /** ISO instant since which it is in this state; of a dead one, when it died. */
+  since: z.string(),
+  /** ISO instant before which it is not tried again. */
+  retry_at: z.string().optional(),
+  /** ISO instant after which it is dead. */
+  expires_at: z.string(),
+  /** Why the last try failed, where one did. */
+  code: z.string().optional(),
+  message: z.string().optional(),
+  /** The beginning of the part's text, in one line; of a file its name. */
+  preview: z.string(),
+});
+export type OutboxEntry = InferKnown<typeof outboxEntrySchema>;
+
+export const outboxPageSchema = z.looseObject({
+  deliveries: z.array(outboxEntrySchema),
+  /** Sessions that owe something and cannot be opened. */
+  unreadable: z.array(z.looseObject({ session: z.string(), code: z.string(), message: z.string() })),
+  /** What the next page is asked with; null: there is none. */
+  cursor: z.string().nullable(),
+});
+export type OutboxPage = InferKnown<typeof outboxPageSchema>;
+
+/** What people decided about who may speak. */
+export const accessListSchema = z.looseObject({
+  pairings: z.array(
+    z.looseObject({
+      agent: z.string(),
+      /** `<gateway>:<platform id>`. */
+      sender: z.string(),
+      /** As they call themselves. */
+      name: z.string(),
+      at: z.string(),
+      /** Who let them in: `<gateway>:<platform id>`, or `cli`. */
+      by: z.string(),
+    }),
+  ),
+  /** Strangers who ask to be let in. */
+  requests: z.array(
+    z.looseObject({
+      code: z.string(),
+      agent: z.string(),
+      sender: z.string(),
+      name: z.string(),
+      expires_at: z.string(),
+    }),
+  ),
+});
+export type AccessList = InferKnown<typeof accessListSchema>;
+
+/** What a reload of the configuration did. */
+export const reloadReportSchema = z.looseObject({
+  /** Keys of duragent.yaml whose new values hold from now on. */
+  applied: z.array(z.string()),
+  /** Keys whose new values need a restart of the server. */
+  restart_needed: z.array(z.string()),
+  /** Gateways, by what was done with them. */
+  gateways: z.looseObject({
+    started: z.array(z.string()),
+    stopped: z.array(z.string()),
+    restarted: z.array(z.string()),
+  }),
+  warnings: z.array(z.string()),
+});
+export type ReloadReport = InferKnown<typeof reloadReportSchema>;
 
 /** `run/server.json`: how clients of a workspace find its server. */
 export const serverFileSchema = z.looseObject({

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { chatTypeSchema, textFormatSchema } from './gateway/shared.ts';
 import type { InferKnown } from './infer-known.ts';
 
 /**
@@ -34,10 +35,22 @@ export const reasoningPartSchema = z.looseObject({
   text: z.string(),
   provider_metadata: providerMetadata.optional(),
 });
+export const filePartSchema = z.looseObject({
+  type: z.literal('file'),
+  /** The server's id of the file, `art_…`. */
+  artifact: z.string(),
+  name: z.string(),
+  mime: z.string(),
+  /** Bytes. */
+  size: z.int().min(0),
+});
 export type TextPart = InferKnown<typeof textPartSchema>;
 export type ReasoningPart = InferKnown<typeof reasoningPartSchema>;
+export type FilePart = InferKnown<typeof filePartSchema>;
+/** A part of what a person sent. */
+export type UserPart = TextPart | FilePart;
 /** A part of what the model said, in the order it said it. */
-export type AssistantPart = TextPart | ReasoningPart;
+export type AssistantPart = TextPart | ReasoningPart | FilePart;
 
 /** Tokens of one call, or summed over a turn or session. */
 export const usageSchema = z.looseObject({
@@ -65,19 +78,45 @@ export type ErrorInfo = InferKnown<typeof errorInfoSchema>;
 export const onDisconnectSchema = z.enum(['continue', 'pause']);
 export type OnDisconnect = InferKnown<typeof onDisconnectSchema>;
 
+/** A chat of a platform, or one thread of it. */
+const chatAddress = {
+  /** The gateway's name in duragent.yaml. */
+  gateway: z.string(),
+  /** Which of the gateway's accounts; the gateway's name, for now. */
+  account: z.string(),
+  chat_id: z.string(),
+  thread_id: z.string().optional(),
+};
+export const chatAddressSchema = z.looseObject(chatAddress);
+export type ChatAddress = InferKnown<typeof chatAddressSchema>;
+
 export const originSchema = z.looseObject({
   /** What created the session. */
   kind: z.enum(['cli', 'http', 'gateway', 'schedule', 'webhook', 'agent']),
   /** The first 16 hex digits of the SHA-256 of the caller, the route and its Idempotency-Key. */
   idempotency: z.string().optional(),
+  /** The chat that it was made for. */
+  chat: chatAddressSchema.optional(),
 });
 export type Origin = InferKnown<typeof originSchema>;
 
 export const sourceSchema = z.looseObject({
   /** Where a message came from. */
   kind: z.enum(['cli', 'http', 'gateway', 'schedule', 'webhook', 'agent']),
-  /** Who said it, as other clients show it. */
-  sender: z.looseObject({ name: z.string().max(200) }).optional(),
+  /** Who said it, as other clients show it; of a chat with the platform's immutable id. */
+  sender: z
+    .looseObject({
+      name: z.string().max(200),
+      id: z.string().max(200).optional(),
+      is_bot: z.boolean().optional(),
+    })
+    .optional(),
+  /** The chat it was said in, and its id there. */
+  chat: z
+    .looseObject({ ...chatAddress, chat_type: chatTypeSchema, message_id: z.string() })
+    .optional(),
+  /** Its number in the account's inbox: a chat's numbers rise, so that none is taken twice. */
+  inbox: z.looseObject({ account: z.string(), n: z.int().min(1) }).optional(),
   /** The first 16 hex digits of the SHA-256 of the caller, the route and its Idempotency-Key. */
   idempotency: z.string().optional(),
 });
@@ -87,8 +126,12 @@ export const handlingSchema = z.enum(['turn', 'passive', 'silent']);
 /** `turn`: the agent answers; `passive`: the model sees it at its next call; `silent`: kept for audit only. */
 export type Handling = InferKnown<typeof handlingSchema>;
 
-export const queueModeSchema = z.enum(['steer', 'sequential']);
-/** `steer`: a message enters the running turn at its next safe point; `sequential`: it waits for a turn of its own. */
+export const queueModeSchema = z.enum(['steer', 'batch', 'sequential', 'interrupt', 'drop']);
+/**
+ * What happens to a message that arrives while a turn works. `steer`: it enters the turn at its next
+ * safe point; `batch`: all that wait become one turn; `sequential`: it waits for a turn of its own;
+ * `interrupt`: the model call is aborted; `drop`: it is kept and not answered.
+ */
 export type QueueMode = InferKnown<typeof queueModeSchema>;
 
 export const toolEffectSchema = z.enum(['pure', 'idempotent', 'effectful']);
@@ -124,6 +167,38 @@ export const turnLimitsSchema = z.looseObject({
 });
 export type TurnLimits = InferKnown<typeof turnLimitsSchema>;
 
+export const onUncertainSchema = z.enum(['resend_marked', 'notify', 'never']);
+/** What becomes of a part that may have been posted, where the platform cannot tell. */
+export type OnUncertain = InferKnown<typeof onUncertainSchema>;
+
+/** A part of a text as it is sent: prefix, the text from `from` to `to` (UTF-16 units), suffix. Or a file. */
+export const deliveryPartSchema = z.union([
+  z.looseObject({
+    prefix: z.string(),
+    from: z.int().min(0),
+    to: z.int().min(0),
+    suffix: z.string(),
+  }),
+  z.looseObject({ file: z.string() }),
+]);
+export type DeliveryPart = InferKnown<typeof deliveryPartSchema>;
+
+export const deliverySchema = z.looseObject({
+  /** The server's id of the delivery, `out_…`. */
+  out: z.string(),
+  ...chatAddress,
+  /** The platform's id of the message that it answers. */
+  reply_to: z.string().optional(),
+  format: textFormatSchema,
+  on_uncertain: onUncertainSchema,
+  /** ISO instant after which it is dead. */
+  expires_at: z.string(),
+  /** The bodies joined are the event's text. Cut once, and never again. */
+  parts: z.array(deliveryPartSchema).min(1),
+});
+/** Where an event is to be shown, and in which parts. */
+export type Delivery = InferKnown<typeof deliverySchema>;
+
 const sessionStarted = z.looseObject({
   ...common,
   type: z.literal('session_started'),
@@ -143,9 +218,43 @@ const userMessage = z.looseObject({
   ...common,
   type: z.literal('user_message'),
   message_id: z.string(),
+  /** The message that this one is the new text of, where no model call had seen that. */
+  replaces: z.string().optional(),
   source: sourceSchema,
-  content: z.array(textPartSchema),
+  content: z.array(z.union([textPartSchema, filePartSchema])),
   handling: handlingSchema,
+  /** ISO instant up to which a turn waits for more of the sender's messages. */
+  held_until: z.string().optional(),
+  /** Other chats of the session that are shown it, as one line. */
+  deliveries: z.array(deliverySchema).optional(),
+});
+
+const chatBound = z.looseObject({
+  ...common,
+  type: z.literal('chat_bound'),
+  ...chatAddress,
+  chat_type: chatTypeSchema,
+  /** The person of a direct chat. */
+  peer: z.string().optional(),
+  /** The chat's inbox numbers up to this one are no messages of this session. */
+  inbox: z.int().min(0),
+  /** Who bound it: `<gateway>:<id>` of a person, or `server`. */
+  by: z.string(),
+});
+
+const chatUnbound = z.looseObject({
+  ...common,
+  type: z.literal('chat_unbound'),
+  ...chatAddress,
+  by: z.string(),
+});
+
+const messageDropped = z.looseObject({
+  ...common,
+  type: z.literal('message_dropped'),
+  message_ids: z.array(z.string()),
+  /** `overflow`: too many waited; `busy`: a turn worked (queue mode drop). */
+  reason: z.enum(['overflow', 'busy']),
 });
 
 const turnStarted = z.looseObject({
@@ -171,7 +280,7 @@ const assistantMessage = z.looseObject({
   message_id: z.string(),
   /** The last seq the model saw. */
   input_seq: z.int().min(0),
-  content: z.array(z.union([textPartSchema, reasoningPartSchema])),
+  content: z.array(z.union([textPartSchema, reasoningPartSchema, filePartSchema])),
   tool_calls: z.array(toolCallSchema),
   /** `stop`, `length`, `tool_calls`, `content_filter`, `cancelled` (a person stopped it: the text up to there), `other`. */
   finish_reason: z.string(),
@@ -179,7 +288,7 @@ const assistantMessage = z.looseObject({
   /** The model that answered, `<provider>/<name>`. */
   model: z.string(),
   /** Where the message is to be delivered to; empty without a bound chat. */
-  deliveries: z.array(z.unknown()),
+  deliveries: z.array(deliverySchema),
 });
 
 const modelCallFailed = z.looseObject({
@@ -270,6 +379,60 @@ const turnFinished = z.looseObject({
   usage: usageSchema,
 });
 
+const previewPosted = z.looseObject({
+  ...common,
+  type: z.literal('preview_posted'),
+  /** The delivery that will finish it. */
+  out: z.string(),
+  part: z.int().min(1),
+  platform_message_id: z.string(),
+});
+
+const deliveryStarted = z.looseObject({
+  ...common,
+  type: z.literal('delivery_started'),
+  out: z.string(),
+  /** Which of the delivery's parts: 1, 2, 3 … */
+  part: z.int().min(1),
+  /** Which try of this part: 1, 2, 3 … */
+  attempt: z.int().min(1),
+});
+
+export const deliveryOutcomeSchema = z.enum(['delivered', 'failed', 'uncertain', 'dead']);
+/** `failed`: tried again at `retry_at`; `uncertain`: it may be there; `dead`: it ended without being shown whole. */
+export type DeliveryOutcome = InferKnown<typeof deliveryOutcomeSchema>;
+
+const deliveryFinished = z.looseObject({
+  ...common,
+  type: z.literal('delivery_finished'),
+  out: z.string(),
+  part: z.int().min(1),
+  attempt: z.int().min(1),
+  outcome: deliveryOutcomeSchema,
+  platform_message_id: z.string().optional(),
+  retry_at: z.string().optional(),
+  /** A new end of its time, where somebody asked for another try. */
+  expires_at: z.string().optional(),
+  error: errorInfoSchema.optional(),
+});
+
+const notice = z.looseObject({
+  ...common,
+  type: z.literal('notice'),
+  /** What people are told, once. Not part of the conversation. */
+  text: z.string(),
+  deliveries: z.array(deliverySchema),
+});
+
+const settingChanged = z.looseObject({
+  ...common,
+  type: z.literal('setting_changed'),
+  name: z.enum(['queue', 'activation']),
+  /** null: as the agent says again. */
+  value: z.string().nullable(),
+  by: z.string(),
+});
+
 const recovered = z.looseObject({
   ...common,
   type: z.literal('recovered'),
@@ -298,7 +461,10 @@ const sessionEnded = z.looseObject({
 /** Every event this version knows, by `type`. */
 export const sessionEventSchema = z.discriminatedUnion('type', [
   sessionStarted,
+  chatBound,
+  chatUnbound,
   userMessage,
+  messageDropped,
   turnStarted,
   assistantMessage,
   modelCallFailed,
@@ -307,6 +473,11 @@ export const sessionEventSchema = z.discriminatedUnion('type', [
   turnPaused,
   turnResumed,
   turnFinished,
+  previewPosted,
+  deliveryStarted,
+  deliveryFinished,
+  notice,
+  settingChanged,
   recovered,
   sessionEnded,
 ]);

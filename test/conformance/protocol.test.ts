@@ -15,6 +15,15 @@ const server = path.join(root, 'apps/server/src');
 const document = readFileSync(path.join(root, 'protocol/PROTOCOL.md'), 'utf8');
 const tables = readTables(document);
 
+/** Objects in the lines of gateways that have a table of their own, by its heading. */
+const gatewayObjects: Readonly<Record<string, ObjectSchema>> = {
+  GatewayLimits: protocol.gatewayLimitsSchema,
+  ChatCommand: protocol.chatCommandSchema,
+  Sender: protocol.senderSchema,
+  MessageContent: protocol.messageContentSchema,
+  MediaFile: protocol.mediaFileSchema,
+  Button: protocol.buttonSchema,
+};
 /** Objects that have a table of their own, by its heading. */
 const objects: Readonly<Record<string, ObjectSchema>> = {
   TextPart: protocol.textPartSchema,
@@ -23,6 +32,9 @@ const objects: Readonly<Record<string, ObjectSchema>> = {
   Usage: protocol.usageSchema,
   ErrorInfo: protocol.errorInfoSchema,
   Origin: protocol.originSchema,
+  ChatAddress: protocol.chatAddressSchema,
+  FilePart: protocol.filePartSchema,
+  Delivery: protocol.deliverySchema,
   MessageSource: protocol.sourceSchema,
   TurnLimits: protocol.turnLimitsSchema,
   CreateSession: protocol.createSessionSchema,
@@ -36,7 +48,19 @@ const objects: Readonly<Record<string, ObjectSchema>> = {
   Answer: protocol.answerSchema,
   ServerFile: protocol.serverFileSchema,
   Problem: protocol.problemSchema,
+  ...gatewayObjects,
 };
+/** The lines between server and gateway, by the beginning of their headings. */
+const lines: Readonly<Record<string, readonly ObjectSchema[]>> = {
+  'To a gateway': protocol.gatewayCommandSchema.options,
+  'From a gateway': protocol.gatewayEventSchema.options,
+};
+const gatewayTables: [string, ObjectSchema][] = [
+  ...Object.entries(lines).flatMap(([direction, options]) =>
+    options.map((option): [string, ObjectSchema] => [`${direction}: ${typeOf(option)}`, option]),
+  ),
+  ...Object.entries(gatewayObjects),
+];
 const named = new Set(Object.values(objects).map(({ shape }) => shape));
 const events: Readonly<Record<string, ObjectSchema>> = Object.fromEntries(
   protocol.sessionEventSchema.options.map((option) => [option.shape.type.value, option]),
@@ -140,12 +164,88 @@ describe('PROTOCOL.md', () => {
       ...globSync('adapters/language-model/*.ts', { cwd: server }),
       ...globSync('core/session/*.ts', { cwd: server }),
       'runtime/effects.ts',
-    ].filter((file) => !/test/.test(file));
+    ].filter((file) => !/test|deliveries/.test(file));
     const codes = files.flatMap((file) => failuresIn(path.join(server, file)));
     const rows = tableOf('Failures of a turn').map((row) => codeWords(row['failure'])[0]);
     expect(sorted(rows)).toEqual(sorted([...new Set(codes)]));
   });
 });
+
+describe('the gateway half of PROTOCOL.md', () => {
+  test.each(Object.entries(lines))('has a section for every line: %s', (direction, options) => {
+    const headings = [...document.matchAll(/^### (To|From) a gateway: `([a-z_]+)`$/gm)];
+    const sections = headings.filter(([, word]) => direction.startsWith(`${word} `));
+    expect(sorted(sections.map((match) => match[2]))).toEqual(sorted(options.map(typeOf)));
+  });
+
+  test.each(gatewayTables)('has every field of "%s"', (heading, schema) => {
+    const fields = fieldsOf(schema).filter(({ field }) => field !== 'type');
+    expect(documented(tables.get(heading) ?? [])).toEqual(fields);
+  });
+
+  test.each(gatewayTables)('says what the fields of "%s" may hold', (heading, schema) => {
+    const json = schemasOf(schema);
+    for (const row of tables.get(heading) ?? []) {
+      const field = codeWords(row['field'])[0] ?? '';
+      expect({ field, ...boundsInWords(row['type'] ?? '') }).toEqual({
+        field,
+        ...boundsInSchema(json.get(field) ?? {}),
+      });
+    }
+  });
+
+  test('has every capability, and no other', () => {
+    const rows = tableOf('Capabilities of a gateway').map((row) => codeWords(row['capability'])[0]);
+    expect(rows).toEqual(protocol.gatewayCapabilitySchema.options);
+  });
+
+  test('has every refusal, with whether it may pass, and no other', () => {
+    const rows = tableOf('Refusals of a gateway').map((row) => [
+      codeWords(row['refusal'])[0],
+      row['kind'],
+    ]);
+    const codes = protocol.gatewayErrorCodeSchema.options.map((code) => [
+      code,
+      protocol.isTransient(code) ? 'transient' : 'permanent',
+    ]);
+    expect(rows).toEqual(codes);
+    expect(protocol.isTransient('one_of_its_own')).toBe(true);
+  });
+
+  test('has an example whose lines are valid, with no field that is not in a table', () => {
+    const examples = [...document.matchAll(/^([→←]) (\{.*\})$/gm)];
+    expect(examples.length).toBeGreaterThan(10);
+    for (const [, arrow, line = ''] of examples) {
+      const value = JSON.parse(line) as { type: string };
+      const isCommand = arrow === '→';
+      const result = isCommand
+        ? protocol.readGatewayCommand(value)
+        : protocol.readGatewayEvent(value);
+      expect(result).toMatchObject({ ok: true });
+      const options = lines[isCommand ? 'To a gateway' : 'From a gateway'] ?? [];
+      const option = options.find((it) => typeOf(it) === value.type);
+      expect(Object.keys(option?.shape ?? {})).toEqual(expect.arrayContaining(Object.keys(value)));
+    }
+  });
+
+  test('says how long and how deep a line may be, and what a cursor may take', () => {
+    const transport = sectionOf('Transport');
+    expect(transport).toContain(`at most ${protocol.MAX_LINE_BYTES} bytes`);
+    expect(transport).toContain(`at most ${protocol.MAX_LINE_DEPTH} levels`);
+    expect(transport).toContain(`at most ${protocol.MAX_CURSOR_BYTES / 1024} KiB`);
+    expect(transport).toContain(`at most ${protocol.MAX_OPEN_REQUESTS} requests`);
+  });
+});
+
+function typeOf(option: ObjectSchema): string {
+  return wordsOf(option.shape['type'] as Schema)[0] ?? '';
+}
+
+/** The text under a heading, up to the next one. */
+function sectionOf(heading: string): string {
+  const [, text = ''] = document.split(new RegExp(`^#+ ${heading}$`, 'm'));
+  return (text.split(/^#/m)[0] ?? '').replaceAll(/\s+/g, ' ');
+}
 
 function tableOf(heading: string): TableRow[] {
   const table = tables.get(heading);
@@ -153,11 +253,12 @@ function tableOf(heading: string): TableRow[] {
   return table;
 }
 
-/** What is compared of a field: its name, whether it may be absent or null, and its words. */
+/** What is compared of a field: its name, whether it may be absent or null, its default as JSON, and its words. */
 interface Field {
   field: string;
   optional: boolean;
   nullable: boolean;
+  default: string | null;
   words: string[];
 }
 
@@ -166,6 +267,7 @@ function documented(rows: TableRow[]): Field[] {
     field: codeWords(row['field'])[0] ?? '',
     optional: row['present'] !== 'always',
     nullable: row['type']?.endsWith(' or null') ?? false,
+    default: /^default `(.+)`$/.exec(row['present'] ?? '')?.[1] ?? null,
     words: wordsOfType(row['type'] ?? ''),
   }));
 }
@@ -177,31 +279,146 @@ function wordsOfType(type: string): string[] {
 
 /** As much of a zod schema as is looked at. */
 interface Schema {
-  def: { type: string; innerType?: unknown; element?: unknown };
+  def: {
+    type: string;
+    innerType?: unknown;
+    element?: unknown;
+    values?: unknown[];
+    defaultValue?: unknown;
+  };
   shape?: Readonly<Record<string, Schema>>;
   options?: unknown;
+  toJSONSchema: (options: { io: 'input' }) => unknown;
 }
 type ObjectSchema = Schema & { shape: Readonly<Record<string, Schema>> };
 
 /** The fields of an object and, dotted, of the objects in it that have no table of their own. */
 function fieldsOf(schema: ObjectSchema): Field[] {
+  return membersOf(schema).map(([field, value]) => {
+    const { inner, optional, nullable, defaultValue } = unwrap(value);
+    const json = defaultValue === undefined ? null : JSON.stringify(defaultValue);
+    return { field, optional, nullable, default: json, words: wordsOf(inner) };
+  });
+}
+
+/** The members of an object and, dotted, of the objects in it that have no table of their own. */
+function membersOf(schema: ObjectSchema): [name: string, value: Schema][] {
   return Object.entries(schema.shape).flatMap(([name, value]) => {
-    const optional = value.def.type === 'optional';
-    let inner = value;
-    let nullable = false;
-    while (inner.def.type === 'optional' || inner.def.type === 'nullable') {
-      nullable ||= inner.def.type === 'nullable';
-      inner = inner.def.innerType as Schema;
-    }
-    const words = inner.def.type === 'enum' ? (inner.options as string[]) : [];
-    const field = { field: name, optional, nullable, words };
+    const { inner } = unwrap(value);
     const isList = inner.def.type === 'array';
     const { shape } = isList ? (inner.def.element as Schema) : inner;
-    if (shape === undefined || named.has(shape)) return [field];
+    if (shape === undefined || named.has(shape)) return [[name, value]];
     const prefix = `${name}${isList ? '[]' : ''}.`;
-    const below = fieldsOf({ def: { type: 'object' }, shape });
-    return [field, ...below.map((one) => ({ ...one, field: prefix + one.field }))];
+    const below = membersOf({ ...inner, shape });
+    return [[name, value], ...below.map(([field, it]): [string, Schema] => [prefix + field, it])];
   });
+}
+
+/** A schema without what says that its value may be absent or null. */
+function unwrap(value: Schema): {
+  inner: Schema;
+  optional: boolean;
+  nullable: boolean;
+  defaultValue: unknown;
+} {
+  const wrappers = ['optional', 'nullable', 'default'];
+  const unwrapped = { inner: value, optional: false, nullable: false, defaultValue: undefined };
+  while (wrappers.includes(unwrapped.inner.def.type)) {
+    const { def } = unwrapped.inner;
+    if (def.type === 'nullable') unwrapped.nullable = true;
+    else unwrapped.optional = true;
+    if (def.type === 'default') unwrapped.defaultValue = def.defaultValue as undefined;
+    unwrapped.inner = def.innerType as Schema;
+  }
+  return unwrapped;
+}
+
+/** The values of an enumeration or a literal. */
+function wordsOf(schema: Schema): string[] {
+  if (schema.def.type === 'enum') return schema.options as string[];
+  return schema.def.type === 'literal' ? (schema.def.values ?? []).map(String) : [];
+}
+
+/** As much of a JSON Schema as is compared. */
+interface Json {
+  type?: string;
+  const?: unknown;
+  enum?: unknown[];
+  pattern?: string;
+  minLength?: number;
+  maxLength?: number;
+  minimum?: number;
+  maximum?: number;
+  minItems?: number;
+  maxItems?: number;
+  items?: Json;
+}
+
+/** What a value may be: its kind, the numbers that bound it, its pattern. */
+interface Bounds {
+  kind: string;
+  numbers: number[];
+  isNotEmpty: boolean;
+  pattern: string | null;
+}
+
+/** The JSON Schema of every member, by its name. */
+function schemasOf(schema: ObjectSchema): Map<string, Json> {
+  return new Map(
+    membersOf(schema).map(([name, value]) => [
+      name,
+      unwrap(value).inner.toJSONSchema({ io: 'input' }) as Json,
+    ]),
+  );
+}
+
+function boundsInSchema(json: Json): Bounds {
+  const levels: Json[] = [];
+  for (let at: Json | undefined = json; at !== undefined; at = at.items) levels.push(at);
+  const isNotEmpty = levels.some((it) => it.minLength === 1 && it.maxLength === undefined);
+  const numbers = levels.flatMap((it) => [
+    it.maxLength === undefined ? undefined : it.minLength,
+    it.maxLength,
+    it.minimum,
+    it.maximum,
+    it.minItems,
+    it.maxItems,
+  ]);
+  const isWord = json.const !== undefined || json.enum !== undefined;
+  return {
+    kind: isWord ? 'word' : (json.type ?? 'any'),
+    numbers: distinct(numbers.filter((it) => it !== undefined && Number.isSafeInteger(it * 2))),
+    isNotEmpty,
+    pattern: json.pattern === protocol.namePattern.source ? null : (json.pattern ?? null),
+  };
+}
+
+/** The same, as a cell says it. */
+function boundsInWords(cell: string): Bounds {
+  const types = tableOf('Transport').map((row) => [row['gateway type'], row['meaning']]);
+  const meaning = types.find(([name]) => name === cell)?.[1]?.split(':')[0] ?? cell;
+  const words = meaning.replaceAll(/\[[^\]]*\]\([^)]*\)/g, '{}').replaceAll(/`[^`]*`/g, '');
+  const kinds: [RegExp, string][] = [
+    [/^\s*$/, 'word'],
+    [/^(text|name)\b/, 'string'],
+    [/^integer\b/, 'integer'],
+    [/^number\b/, 'number'],
+    [/^boolean$/, 'boolean'],
+    [/^(object|map|\{\})$/, 'object'],
+    [/^(list|rows) of /, 'array'],
+    [/^any JSON/, 'any'],
+  ];
+  const isAny = meaning.startsWith('any JSON');
+  return {
+    kind: kinds.find(([pattern]) => pattern.test(words))?.[1] ?? `"${cell}"`,
+    numbers: isAny ? [] : distinct([...words.matchAll(/\d+/g)].map(Number)),
+    isNotEmpty: words.includes('not empty'),
+    pattern: words.includes('matches') ? (codeWords(meaning)[0] ?? null) : null,
+  };
+}
+
+function distinct(numbers: readonly (number | undefined)[]): number[] {
+  return [...new Set(numbers.filter((it) => it !== undefined))].toSorted((a, b) => a - b);
 }
 
 /** Every route as `METHOD /path/{parameter} scope`. Fails where the router has others. */
