@@ -39,6 +39,10 @@ export function summaryOf(session: string, lastSeq: number): SessionSummary {
     has_work: false,
     turns: 0,
     usage: { input_tokens: 0, output_tokens: 0 },
+    chats: [],
+    settings: { queue: null, activation: null },
+    owed: 0,
+    dead: 0,
     last_seq: lastSeq,
   };
 }

@@ -1,0 +1,144 @@
+import path from 'node:path';
+import { openAnew, syncDirectory, writeAll, type Files, type OpenFile } from '../files/files.ts';
+import { readLines } from '../files/line-reader.ts';
+import { checkSeal, crcOfLine, sealLine } from '../files/sealed-line.ts';
+import { corruptInbox, type InboxContent } from './opening.ts';
+import { encodeHeader, keyBody, numberOfLine, otherBody } from './record.ts';
+
+/** A place between two lines of an inbox: where the next one begins, and the CRC that it continues. */
+export interface Place {
+  offset: number;
+  crc: number;
+}
+
+/** Bytes that are written at a time. */
+const PIECE = 256 * 1024;
+
+/**
+ * An inbox written anew beside the old file, which may be appended to meanwhile: what was handed
+ * over becomes its key, what is forgotten goes. The old file counts until `rename`, and what is
+ * appended to the new one not before `syncDirectory`.
+ */
+export class Rewriting {
+  readonly #files: Files;
+  readonly #path: string;
+  readonly #old: OpenFile;
+  #new: OpenFile | null = null;
+  /** How far the old file was copied; null: not at all. */
+  #copied: Place | null = null;
+  #place: Place = { offset: 0, crc: 0 };
+  #piece: string[] = [];
+  #pieceLength = 0;
+
+  constructor(files: Files, file: string, old: OpenFile) {
+    this.#files = files;
+    this.#path = file;
+    this.#old = old;
+  }
+
+  /** How far the old file was copied, in bytes. */
+  get copied(): number {
+    return this.#copied?.offset ?? 0;
+  }
+
+  /** Where the new file ends. */
+  get place(): Place {
+    return this.#place;
+  }
+
+  /** Writes what `content` says, which is what the old file says up to `to`. */
+  async begin(gateway: string, content: InboxContent, to: Place): Promise<void> {
+    this.#new = await openAnew(this.#files, this.#temporary);
+    const { cursor, keys, lastN, limits, mark } = content;
+    const handedOver = keys.upTo(mark);
+    const firstN = handedOver[0]?.n ?? mark + 1;
+    const header = encodeHeader(gateway, firstN, to.crc);
+    this.#place.crc = header.crc;
+    await this.#put(header.line);
+    if (limits !== null) await this.#seal(otherBody({ limits }));
+    for (const { key, n, atMs } of handedOver) await this.#seal(keyBody(key, n, atMs));
+    if (mark > 0) await this.#seal(otherBody({ mark }));
+    await this.#copyTo(to, (n) => n !== null && n > mark);
+    // Behind the entries: theirs are older, or the same.
+    if (lastN > 0) await this.#seal(otherBody({ cursor }));
+    await this.#flush();
+  }
+
+  /** Copies what was appended to the old file since. */
+  async copy(to: Place): Promise<void> {
+    await this.#copyTo(to, () => true);
+    await this.#flush();
+  }
+
+  sync(): Promise<void> {
+    return this.#file.sync();
+  }
+
+  /** Puts the new file, which was synced, into the old one's place. The old one stays open. */
+  async rename(): Promise<OpenFile> {
+    await this.#files.rename(this.#temporary, this.#path);
+    return this.#file;
+  }
+
+  /** Makes the renaming durable. */
+  syncDirectory(): Promise<void> {
+    return syncDirectory(this.#files, path.dirname(this.#path));
+  }
+
+  /** Removes the new file. What cannot be removed is removed before the next one is written. */
+  async discard(): Promise<void> {
+    await Promise.allSettled([this.#new?.close()]);
+    await Promise.allSettled([this.#files.rm(this.#temporary, { force: true })]);
+  }
+
+  get #temporary(): string {
+    return `${this.#path}.tmp`;
+  }
+
+  get #file(): OpenFile {
+    if (this.#new === null) throw new Error('the new inbox was not begun');
+    return this.#new;
+  }
+
+  /** Copies the lines whose number, null for those that have none, is to be kept. */
+  async #copyTo(to: Place, isKept: (n: number | null) => boolean): Promise<void> {
+    for await (const lines of readLines(this.#old, this.copied, to.offset)) {
+      for (const { bytes, offset } of lines) {
+        if (this.#copied === null) {
+          // The header, which was checked when the file was opened.
+          const crc = crcOfLine(bytes?.toString('latin1') ?? '');
+          this.#copied = { offset: offset + (bytes?.length ?? 0) + 1, crc };
+          continue;
+        }
+        const checked = checkSeal(bytes, this.#copied.crc);
+        if (!checked.ok) throw corruptInbox(this.#path, offset, checked.reason);
+        this.#copied = { offset: offset + (bytes?.length ?? 0) + 1, crc: checked.crc };
+        const { body } = checked;
+        if (isKept(numberOfLine(body))) await this.#seal(body.toString('utf8'));
+      }
+    }
+    if (this.#copied?.offset !== to.offset || this.#copied.crc !== to.crc) {
+      throw corruptInbox(this.#path, this.copied, 'the file does not end where it ended before');
+    }
+  }
+
+  #seal(body: string): Promise<void> | undefined {
+    const { line, crc } = sealLine(body, this.#place.crc);
+    this.#place = { offset: this.#place.offset, crc };
+    return this.#put(line);
+  }
+
+  #put(line: string): Promise<void> | undefined {
+    this.#piece.push(`${line}\n`);
+    this.#pieceLength += line.length;
+    return this.#pieceLength < PIECE ? undefined : this.#flush();
+  }
+
+  async #flush(): Promise<void> {
+    const bytes = Buffer.from(this.#piece.join(''));
+    this.#piece = [];
+    this.#pieceLength = 0;
+    await writeAll(this.#file, bytes, this.#place.offset);
+    this.#place = { offset: this.#place.offset + bytes.length, crc: this.#place.crc };
+  }
+}

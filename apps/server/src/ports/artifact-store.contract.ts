@@ -1,0 +1,141 @@
+import { createHash } from 'node:crypto';
+import { DuragentError } from '@duragent/protocol';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { ArtifactRef, ArtifactStore } from './artifact-store.ts';
+
+/** What artifacts are kept in, and stores over it. */
+export interface ArtifactHarness {
+  /** A store over all that earlier ones left, as a new process would open it. */
+  open(): ArtifactStore;
+  /** A gateway's folder for media. */
+  root: string;
+  /** Puts a file below it, as a gateway does. @returns its absolute path. */
+  put(name: string, bytes: string | Uint8Array): Promise<string>;
+  /** Whether there is a file at a path. */
+  exists(path: string): Promise<boolean>;
+  read(path: string): Promise<Buffer>;
+  dispose(): Promise<void>;
+}
+
+/** Ids of two artifacts, for tests. */
+export const ART = 'art_01ab2cd3ef4gh5jk6mn7pq8rst';
+const OTHER = 'art_01ab2cd3ef4gh5jk6mn7pq8rsv';
+
+/** What a gateway says of a file, for tests. */
+export function metaOf(bytes: string | Uint8Array, id = ART): ArtifactRef {
+  const content = Buffer.from(bytes);
+  const sha256 = createHash('sha256').update(content).digest('hex');
+  return { id, name: 'Käse 🧀.png', mime: 'image/png', size: content.length, sha256 };
+}
+
+function refusal(code: string): unknown {
+  return expect.objectContaining({ code, constructor: DuragentError });
+}
+
+/** What every `ArtifactStore` promises. */
+export function artifactStoreContract(
+  name: string,
+  makeHarness: () => Promise<ArtifactHarness>,
+): void {
+  describe(name, () => {
+    let harness: ArtifactHarness;
+    let store: ArtifactStore;
+    beforeEach(async () => {
+      harness = await makeHarness();
+      store = harness.open();
+    });
+    afterEach(() => harness.dispose());
+
+    test('a file is taken over, and is there after a restart', async () => {
+      const bytes = Buffer.alloc(700_000, 'duragent');
+      const path = await harness.put('a.png', bytes);
+      const ref = await store.take({ path, root: harness.root }, metaOf(bytes));
+      expect(ref).toEqual(metaOf(bytes));
+      expect(await harness.exists(path)).toBe(false);
+      for (const each of [store, harness.open()]) {
+        const found = await each.get(ART);
+        expect(found?.ref).toEqual(ref);
+        expect(await harness.read(found?.path ?? '')).toEqual(bytes);
+      }
+    });
+
+    test('a path may be relative to the folder for media, and below it', async () => {
+      await harness.put('deep/er/a.png', 'abc');
+      const from = { path: 'deep/er/../er/a.png', root: harness.root };
+      expect(await store.take(from, metaOf('abc'))).toEqual(metaOf('abc'));
+    });
+
+    test('an empty file is one', async () => {
+      const path = await harness.put('empty', '');
+      await store.take({ path, root: harness.root }, metaOf(''));
+      expect((await store.get(ART))?.ref.size).toBe(0);
+    });
+
+    test('taking it again is harmless, also when the file is gone', async () => {
+      const path = await harness.put('a.png', 'abc');
+      const from = { path, root: harness.root };
+      const calls = [1, 2, 3].map(() => store.take(from, metaOf('abc')));
+      expect(await Promise.all(calls)).toEqual([1, 2, 3].map(() => metaOf('abc')));
+      expect(await harness.open().take(from, metaOf('abc'))).toEqual(metaOf('abc'));
+    });
+
+    test('an id stands for one file', async () => {
+      const from = { path: await harness.put('a', 'abc'), root: harness.root };
+      await store.take(from, metaOf('abc'));
+      await harness.put('a', 'abd');
+      await expect(store.take(from, metaOf('abd'))).rejects.toEqual(refusal('invalid_request'));
+      expect(await harness.read((await store.get(ART))?.path ?? '')).toEqual(Buffer.from('abc'));
+      expect((await store.take(from, metaOf('abd', OTHER))).id).toBe(OTHER);
+    });
+
+    test.each([
+      ['another SHA-256', { sha256: '0'.repeat(64) }],
+      ['fewer bytes', { size: 4 }],
+      ['more bytes', { size: 2 }],
+    ])('a file that has %s than was said is not taken, and stays', async (_, wrong) => {
+      const path = await harness.put('a', 'abc');
+      const from = { path, root: harness.root };
+      const taken = store.take(from, { ...metaOf('abc'), ...wrong });
+      await expect(taken).rejects.toEqual(refusal('invalid_request'));
+      expect(await store.get(ART)).toBeNull();
+      expect(await harness.exists(path)).toBe(true);
+      await store.take(from, metaOf('abc'));
+    });
+
+    test.each([
+      ['that is missing', 'missing'],
+      ['in a folder that is missing', 'missing/a'],
+      ['below a file', 'a/b'],
+      ['that is a folder', 'folder'],
+      ['that is the folder for media', '.'],
+      ['without a name', ''],
+      ['outside', '../outside'],
+      ['outside, by a way through the folder', 'folder/../../outside'],
+      ['outside, by its absolute path', '/etc/hostname'],
+      ['with a NUL', 'a\0'],
+      ['with an endless name', 'x'.repeat(5000)],
+    ])('a file %s is not taken', async (_, path) => {
+      await harness.put('a', 'abc');
+      await harness.put('folder/b', 'abc');
+      await harness.put('../outside', 'abc');
+      const taken = store.take({ path, root: harness.root }, metaOf('abc'));
+      await expect(taken).rejects.toEqual(refusal('invalid_request'));
+      expect(await store.get(ART)).toBeNull();
+    });
+
+    test.each(['', '.', '..', '../x', 'art_', ART.toUpperCase(), `${ART}x`, `${ART}/`, `x/${ART}`])(
+      'the id %j is no id',
+      async (id) => {
+        const path = await harness.put('a', 'abc');
+        const taken = store.take({ path, root: harness.root }, metaOf('abc', id));
+        await expect(taken).rejects.toEqual(refusal('invalid_request'));
+        expect(await store.get(id)).toBeNull();
+        expect(await harness.exists(path)).toBe(true);
+      },
+    );
+
+    test('an unknown id has none', async () => {
+      expect(await store.get(OTHER)).toBeNull();
+    });
+  });
+}
