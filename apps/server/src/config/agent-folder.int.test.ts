@@ -135,9 +135,15 @@ describe('faults', () => {
       ],
     ],
     [
-      `${LONG}  access: { queue: { mode: interrupt } }`,
+      `${LONG}  access: { queue: { mode: interupt } }`,
       [
-        'agent.yaml:7:28: spec.access.queue.mode: this version knows steer and sequential; "interrupt" comes later',
+        'agent.yaml:7:28: spec.access.queue.mode: expected "steer" or "batch" or "sequential" or "interrupt" or "drop"',
+      ],
+    ],
+    [
+      `${LONG}  access: { groups: { sender_overrides: { "telegram:1*": block } } }`,
+      [
+        'agent.yaml:7:43: spec.access.groups.sender_overrides.telegram:1*: the only pattern is <gateway>:*; write whole ids',
       ],
     ],
     [
@@ -172,13 +178,15 @@ describe('faults', () => {
 
   it('of keys without effect are warnings', async () => {
     const spec =
-      '  tools: [{ type: builtin, name: bash }]\n  budget: { day_usd: 5 }\n  session: { ttl_hours: null }\n';
+      '  tools: [{ type: builtin, name: bash }]\n  budget: { day_usd: 5 }\n  session: { ttl_hours: null }\n' +
+      '  access: { owners: ["telegram:1"], approvers: [requester], queue: { mode: batch } }\n';
     await write('agent.yaml', LONG + spec);
     const { agent, warnings } = await readAgentFolder(dir);
     expect(agent).not.toBeNull();
     expect(shown(warnings)).toEqual([
       'agent.yaml:7:3: tools is checked but has no effect in this version',
       'agent.yaml:8:13: budget.day_usd is checked but has no effect in this version',
+      'agent.yaml:10:37: access.approvers is checked but has no effect in this version',
     ]);
   });
 });

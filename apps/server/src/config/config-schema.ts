@@ -41,27 +41,32 @@ const proxySchema = z
   .string()
   .refine(isAddressRange, 'expected an IP address or a range, such as 10.0.0.0/8');
 
+/** Text that a program can be started with. */
+const argument = z.string().refine((text) => !text.includes('\0'), {
+  error: 'a null character cannot be passed to a program; remove it',
+});
 const environmentSchema = z.record(
   z.string().regex(/^[A-Za-z_]\w*$/, 'a variable is named by letters, digits and "_"'),
-  z.union([z.string(), z.number(), z.boolean()], 'expected text'),
+  z.union([argument, z.number(), z.boolean()], 'expected text'),
 );
 
 const gatewaySchema = z.strictObject({
   name,
-  command: z.string().min(1, 'the command is empty'),
-  args: z.array(z.string()).default([]),
+  command: argument.min(1, 'the command is empty'),
+  args: z.array(argument).max(100).default([]),
   env: environmentSchema.default({}),
   config: z.record(z.string(), z.unknown()).default({}),
   restart: z.enum(['always', 'on_failure', 'never']).default('on_failure'),
 });
 
+const routedId = z.string().min(1, 'an empty id matches nothing');
 const routeSchema = z.strictObject({
   match: z.strictObject({
-    gateway: z.string().optional(),
+    gateway: name.optional(),
     chat_type: z.enum(['dm', 'group', 'channel']).optional(),
-    chat_id: z.string().optional(),
-    sender_id: z.string().optional(),
-    thread_id: z.string().optional(),
+    chat_id: routedId.optional(),
+    sender_id: routedId.optional(),
+    thread_id: routedId.optional(),
   }),
   agent: agentNameSchema,
 });
@@ -106,9 +111,9 @@ export const configFileSchema = section({
   gateways: section({
     http: section({ enabled: z.boolean().default(true), port: portSchema.default(8080) }),
     cli: section({ enabled: z.boolean().default(true) }),
-    external: z.array(gatewaySchema).default([]),
+    external: z.array(gatewaySchema).max(100).default([]),
   }),
-  routes: z.array(routeSchema).default([]),
+  routes: z.array(routeSchema).max(1000).default([]),
   agents: section({
     static: section({
       path: pathSchema.nullable().default(null),
@@ -185,18 +190,14 @@ export const oldNames: readonly Rename[] = [
 /** Keys (with all below them) that are checked and change nothing yet. */
 export const keysWithoutEffect: readonly string[] = [
   'server.trusted_proxies',
-  'gateways.external',
-  'routes',
   'agents.static.watch',
   'agents.dynamic',
   'agents.lazy_load',
   'session.max_background_runtime',
   'session.compaction',
   'session.ttl_hours',
-  'delivery',
   'approvals',
   'services.memory.path',
-  'services.artifacts.path',
   'models.prices',
   'budget',
   'sandbox',

@@ -157,6 +157,8 @@ describe('a value', () => {
       session: { onDisconnect: 'continue', outputBufferSize: 1000 },
       models: { retries: 3, maxConcurrent: 16, ollamaHost: 'http://127.0.0.1:11434' },
       timezone: null,
+      gateways: [],
+      routes: [],
     });
   });
 
@@ -289,19 +291,264 @@ describe('rules of the file', () => {
   it('keys without effect and old names are warnings', async () => {
     const text = [
       'agents_dir: a',
-      'gateways:',
-      '  external:',
-      '    - { name: tg, command: x, config: { bot_token: y } }',
-      'delivery: { mirror: true, ttl: 1h }',
+      'metrics: { enabled: true, public: true }',
       'services: { memory: { path: .duragent/memory }, artifacts: { path: x } }',
     ];
     await write('work/duragent.yaml', text.join('\n'));
     expect((await load()).warnings).toEqual([
       'duragent.yaml:1:1: agents_dir is read; its name is now agents.static.path',
-      'duragent.yaml:3:3: gateways.external is checked but has no effect in this version',
-      'duragent.yaml:5:27: delivery.ttl is checked but has no effect in this version',
-      'duragent.yaml:6:62: services.artifacts.path is checked but has no effect in this version',
+      'duragent.yaml:3:62: services.artifacts.path is checked but has no effect in this version',
+      'duragent.yaml:2:27: metrics.public is checked but has no effect in this version',
     ]);
+  });
+});
+
+describe('gateways', () => {
+  const file = [
+    'gateways:',
+    '  external:',
+    '    - name: telegram',
+    '      command: duragent-gateway-telegram',
+    '      config: { bot_token: "${BOT_TOKEN}" }',
+    '    - name: mine',
+    '      command: ./gateways/mine.py',
+    '      args: [-v, "2"]',
+    '      env: { LEVEL: 5, LOUD: true, NAME: "${WHO:-me}" }',
+    '      config: { rooms: [{ id: 1 }], on: true }',
+    '      restart: never',
+  ].join('\n');
+
+  it('are as the file says, with absolute paths, filled in and in order', async () => {
+    await write('else/duragent.yaml', file);
+    const config = await load({ config: '../else/duragent.yaml' }, { BOT_TOKEN: '1:canary-4f' });
+    expect(config.gateways).toEqual([
+      {
+        name: 'telegram',
+        command: 'duragent-gateway-telegram',
+        args: [],
+        env: {},
+        config: { bot_token: '1:canary-4f' },
+        restart: 'on_failure',
+      },
+      {
+        name: 'mine',
+        command: join(root, 'else/gateways/mine.py'),
+        args: ['-v', '2'],
+        env: { LEVEL: '5', LOUD: 'true', NAME: 'me' },
+        config: { rooms: [{ id: 1 }], on: true },
+        restart: 'never',
+      },
+    ]);
+    expect(config.warnings).toEqual([]);
+  });
+
+  it('that did not change are the same when it is loaded again', async () => {
+    await write('work/duragent.yaml', file);
+    const before = await load({}, { BOT_TOKEN: 'a' });
+    await write('work/duragent.yaml', `# read again\n${file.replace('restart: never', '')}`);
+    const after = await load({}, { BOT_TOKEN: 'a' });
+    expect(after.gateways[0]).toEqual(before.gateways[0]);
+    expect(after.gateways[1]).toEqual({ ...before.gateways[1], restart: 'on_failure' });
+  });
+
+  it.each([
+    ['/opt/gw', '/opt/gw'],
+    ['~/gw', '{home}/gw'],
+    ['bin/gw', '{cwd}/bin/gw'],
+    ['../gw', '{root}/gw'],
+    ['gw', 'gw'],
+    ['~gw', '~gw'],
+  ])('are started by %s: %s', async (written, command) => {
+    await write('work/duragent.yaml', external(`name: a, command: ${written}`));
+    const filled = command.replace('{home}', home).replace('{cwd}', cwd).replace('{root}', root);
+    expect((await load()).gateways[0]?.command).toBe(filled);
+  });
+
+  it.each([
+    ['name: http, command: x', 'name: http', `"http" is the server's own; choose another name`],
+    ['name: cli, command: x', 'name: cli', `"cli" is the server's own; choose another name`],
+    ['name: Te le, command: x', 'Te le', 'gateways.external.0.name: a name is 1 to 63 of a-z'],
+    ['name: a', '{ name', 'gateways.external.0.command is missing'],
+    ['name: a, command: ""', '""', 'gateways.external.0.command: the command is empty'],
+    ['name: a, command: "\\0"', '"', 'gateways.external.0.command: a null character cannot be'],
+    ['name: a, command: x, args: ["\\0"]', '"', 'gateways.external.0.args.0: a null character'],
+    ['name: a, command: x, env: { A: "\\0" }', '"', 'gateways.external.0.env.A: a null character'],
+    ['name: a, command: x, env: { A: [] }', '[] }', 'gateways.external.0.env.A: expected text'],
+    ['name: a, command: x, env: { A-B: x }', 'A-B', 'gateways.external.0.env.A-B: a variable is'],
+    [
+      'name: a, command: x, restart: often',
+      'often',
+      'gateways.external.0.restart: expected "always"',
+    ],
+    ['name: a, command: x, env: { NODE_OPTIONS: x }', 'NODE', 'NODE_OPTIONS changes which code'],
+    ['name: a, command: x, env: { LD_PRELOAD: "" }', 'LD', 'LD_PRELOAD changes which code'],
+    ['name: a, command: x, env: { A: b, BASH_ENV: x }', 'BASH', 'BASH_ENV changes which code'],
+    ['name: a, command: x, commnd: y', 'commnd', 'unknown key "commnd"; did you mean "command"?'],
+  ])('are refused: %s', async (gateway, where, fault) => {
+    const text = external(gateway);
+    await write('work/duragent.yaml', text);
+    const error = await errorOf();
+    expect(error.code).toBe('config_invalid');
+    expect(error.message.split('\n')).toHaveLength(1);
+    const found = `duragent.yaml:1:${text.indexOf(where) + 1}: ${fault}`;
+    expect(error.message.slice(0, found.length)).toBe(found);
+  });
+
+  it('have one name each', async () => {
+    await write('work/duragent.yaml', external('name: a, command: x', 'name: a, command: y'));
+    expect((await errorOf()).message).toBe(
+      'duragent.yaml:1:51: there is a gateway "a" above; choose another name',
+    );
+  });
+});
+
+const external = (...gateways: string[]): string =>
+  `gateways: { external: [${gateways.map((gateway) => `{ ${gateway} }`).join(', ')}] }`;
+
+describe("a gateway's secret", () => {
+  const secretsOf = async (gateway: string, env: Record<string, string> = {}) => {
+    await write('work/duragent.yaml', external(gateway));
+    return (await load({}, env)).secrets;
+  };
+
+  it.each([
+    ['a variable', 'config: { a: "${S}" }', ['from-the-variable']],
+    ['a part of a text', 'config: { a: "Bearer ${S}!" }', ['from-the-variable']],
+    ['anywhere below', 'config: { a: [{ b: "${S}" }] }', ['from-the-variable']],
+    ['in the environment', 'env: { A: "${S}" }', ['from-the-variable']],
+    ['in an argument', 'args: ["-x${S}"]', ['from-the-variable']],
+    [
+      'a variable before its default',
+      'config: { a: "${S:-written-default}" }',
+      ['from-the-variable'],
+    ],
+    ['under a key that says so', 'config: { bot_token: abcdefgh1 }', ['abcdefgh1']],
+    ['anywhere below such a key', 'config: { auth: { user: [abcdefgh2] } }', ['abcdefgh2']],
+    ['as a number', 'config: { password: 1234567890 }', ['1234567890']],
+    ['in the environment by its name', 'env: { MY_API_KEY: abcdefgh3 }', ['abcdefgh3']],
+    ['both', 'config: { token: "1:${S}" }', ['1:from-the-variable', 'from-the-variable']],
+  ])('is kept out of logs: %s', async (_, rest, secrets) => {
+    const env = { S: 'from-the-variable' };
+    expect(await secretsOf(`name: a, command: x, ${rest}`, env)).toEqual(secrets);
+  });
+
+  it.each([
+    ['a short text', 'config: { token: "${S}" }', { S: '1234567' }],
+    ['a default', 'config: { a: "${S:-written-default}" }', {}],
+    ['a text under a plain key', 'config: { language: american-english }', {}],
+    [
+      'a variable that says that it is none',
+      'config: { a: "${HOME}/gateway" }',
+      { HOME: '/home/bob' },
+    ],
+    ['an address', 'config: { api_root: "${S}" }', { S: 'http://127.0.0.1:8081' }],
+  ])('is not: %s', async (_, rest, env) => {
+    expect(await secretsOf(`name: a, command: x, ${rest}`, env)).toEqual([]);
+  });
+
+  it('is an address with a way in', async () => {
+    for (const url of ['http://u:p@host:1/', 'https://hooks.example/T0/B0/x', 'http://host?k=1']) {
+      expect(await secretsOf('name: a, command: x, env: { A: "${S}" }', { S: url })).toEqual([url]);
+    }
+  });
+
+  it('elsewhere in the file is none of the gateways', async () => {
+    await write('work/duragent.yaml', 'data_dir: "${S}"\n');
+    expect((await load({}, { S: 'from-the-variable' })).secrets).toEqual([]);
+  });
+
+  it('among arguments is warned of', async () => {
+    await write('work/duragent.yaml', external('name: a, command: x, args: [-v, "${BOT_TOKEN}"]'));
+    expect((await load({}, { BOT_TOKEN: 'canary-77777' })).warnings).toEqual([
+      'duragent.yaml:1:58: arguments can be read by everybody on this machine; put ${BOT_TOKEN} under config or env',
+    ]);
+  });
+});
+
+describe('routes', () => {
+  it('are as the file says, in its order', async () => {
+    await mkdir(join(cwd, '.duragent/agents/a'), { recursive: true });
+    const text = [
+      external('name: telegram, command: x'),
+      'routes:',
+      '  - match: { gateway: telegram, chat_type: dm, chat_id: "1", sender_id: "2", thread_id: "3" }',
+      '    agent: a',
+      '  - { match: {}, agent: a }',
+    ];
+    await write('work/duragent.yaml', text.join('\n'));
+    const config = await load();
+    expect(config.routes).toEqual([
+      {
+        match: {
+          gateway: 'telegram',
+          chatType: 'dm',
+          chatId: '1',
+          senderId: '2',
+          threadId: '3',
+        },
+        agent: 'a',
+      },
+      { match: {}, agent: 'a' },
+    ]);
+    expect(config.warnings).toEqual([]);
+  });
+
+  it('to nowhere are warnings', async () => {
+    await mkdir(join(cwd, 'agents/a'), { recursive: true });
+    await write('work/agents/file', '');
+    const text = [
+      external('name: telegram, command: x'),
+      'agents: { static: { path: agents } }',
+      'routes:',
+      '  - { match: { gateway: slack }, agent: a }',
+      '  - { match: { chat_id: "telegram:-100", sender_id: "matrix:1" }, agent: a }',
+      '  - { match: {}, agent: gone }',
+      '  - { match: {}, agent: file }',
+    ];
+    await write('work/duragent.yaml', text.join('\n'));
+    const gone = (agent: string): string =>
+      `there is no agent "${agent}" in ${cwd}/agents; what matches is dropped until there is`;
+    expect((await load()).warnings).toEqual([
+      'duragent.yaml:4:16: there is no gateway "slack" under gateways.external, so this matches nothing',
+      `duragent.yaml:5:16: ids of routes are the platform's own; write "-100", and "telegram" as gateway`,
+      `duragent.yaml:6:18: ${gone('gone')}`,
+      `duragent.yaml:7:18: ${gone('file')}`,
+    ]);
+  });
+
+  it('to agents of a folder that was typed are looked for there', async () => {
+    await mkdir(join(cwd, 'typed/a'), { recursive: true });
+    await write('work/duragent.yaml', 'routes: [{ match: {}, agent: a }]');
+    expect((await load({ agentsDir: 'typed' })).warnings).toEqual([]);
+    expect((await load()).warnings).toHaveLength(1);
+  });
+
+  it.each([
+    ['match: { chat_id: -100 }, agent: a', 'expected text, found a number; write it in quotes'],
+    ['match: { chat_id: "" }, agent: a', 'an empty id matches nothing'],
+    ['match: { gateway: "*" }, agent: a', 'a name is 1 to 63'],
+    ['match: { chat_type: private }, agent: a', 'expected "dm" or "group" or "channel"'],
+    ['match: { chatid: "1" }, agent: a', 'unknown key "chatid"; did you mean "chat_id"?'],
+    ['agent: a', 'routes.0.match is missing'],
+    ['match: {}', 'routes.0.agent is missing'],
+  ])('are refused: %s', async (route, fault) => {
+    await write('work/duragent.yaml', `routes: [{ ${route} }]`);
+    expect((await errorOf()).message).toContain(fault);
+  });
+});
+
+it('delivery is as the file says, and as usual where it says nothing', async () => {
+  expect((await load()).delivery).toEqual({
+    streaming: 'edit',
+    onUncertain: 'resend_marked',
+    mirror: true,
+    ttlMs: 86_400_000,
+  });
+  const text = 'delivery: { streaming: draft, on_uncertain: never, mirror: false, ttl: 1h }';
+  await write('work/duragent.yaml', text);
+  expect(await load()).toMatchObject({
+    delivery: { streaming: 'draft', onUncertain: 'never', mirror: false, ttlMs: 3_600_000 },
+    warnings: [],
   });
 });
 

@@ -4,6 +4,7 @@ import { isAbsolute, join, relative, resolve } from 'node:path';
 import { parseEnv } from 'node:util';
 import type { z } from 'zod';
 import type { FileFault } from '../core/agent.ts';
+import type { Route } from '../core/routing.ts';
 import { changedKeys } from './changed-keys.ts';
 import {
   configFileSchema,
@@ -24,9 +25,17 @@ import {
   type ModelKeys,
 } from './environment.ts';
 import { expandHome, findConfig, type ConfigPlace } from './find-config.ts';
+import {
+  gatewayFaults,
+  gatewaySecrets,
+  gatewaysOf,
+  gatewayWarnings,
+  type GatewaySettings,
+} from './gateway-settings.ts';
+import { routesOf, routeWarnings } from './route-settings.ts';
 import type { Environment } from './substitute.ts';
 import { readTextFile } from './text-file.ts';
-import { readYaml, type YamlReading } from './yaml-file.ts';
+import { readYaml, type GoodReading, type YamlReading } from './yaml-file.ts';
 
 /** What was typed; each goes before the environment and the file. */
 export interface ConfigFlags {
@@ -49,6 +58,9 @@ export interface Config {
   workspaceRoot: string;
   dataDir: string;
   sessionsPath: string;
+  artifactsPath: string;
+  /** What child processes may see of this one's environment. */
+  childEnvironment: Record<string, string>;
   agents: { path: string; cacheSize: number };
   defaultAgent: string | null;
   /** IANA; null: the system's. Asking for that one costs 12 ms, so only who needs it asks. */
@@ -68,6 +80,15 @@ export interface Config {
   idleTimeoutMs: number;
   keepAliveIntervalMs: number;
   maxConnections: number;
+  /** The chat platforms, in the order of the file; no two have one name. */
+  gateways: GatewaySettings[];
+  routes: Route[];
+  delivery: {
+    streaming: 'edit' | 'draft';
+    onUncertain: 'resend_marked' | 'notify' | 'never';
+    mirror: boolean;
+    ttlMs: number;
+  };
   session: { onDisconnect: OnDisconnect; outputBufferSize: number };
   models: {
     /** How often a failed call is repeated before the fallbacks. */
@@ -81,9 +102,9 @@ export interface Config {
   };
   logs: ConfigFile['logs'];
   allowNetworkFs: boolean;
-  /** Every key and token it holds, agents' own keys too, so that no log shows one. */
+  /** Every key and token it holds, those of agents and gateways too, so that no log shows one. */
   secrets: string[];
-  /** What to tell the operator: old names, and keys that change nothing in this version. */
+  /** What to tell the operator: old names, keys that change nothing in this version, routes to nowhere. */
   warnings: string[];
 }
 
@@ -128,17 +149,18 @@ export async function loadConfig(options: {
     file.data_dir === null ? join(place.workspaceRoot, '.duragent') : fromFile(file.data_dir);
   const dataDir = asked === undefined ? filed : fromCwd(asked);
   const paths = fillPaths(file, dataDir, fromFile);
-  const { agentsDir } = typed;
+  const agentsPath =
+    typed.agentsDir === undefined ? paths.agents.static.path : fromCwd(typed.agentsDir);
   const explicitPort = typed.port ?? settings.port;
+  const defaults = fillPaths(configFileSchema.parse({}), dataDir, fromFile);
   return {
     file: place.file,
     workspaceRoot: place.workspaceRoot,
     dataDir,
     sessionsPath: paths.services.session.path,
-    agents: {
-      path: agentsDir === undefined ? paths.agents.static.path : fromCwd(agentsDir),
-      cacheSize: file.agents.cache_size,
-    },
+    artifactsPath: paths.services.artifacts.path,
+    childEnvironment: childEnvironment(options.env),
+    agents: { path: agentsPath, cacheSize: file.agents.cache_size },
     defaultAgent: file.default_agent,
     timezone: file.timezone,
     host: typed.host ?? settings.host ?? file.server.host,
@@ -155,6 +177,14 @@ export async function loadConfig(options: {
     idleTimeoutMs: file.server.idle_timeout_seconds * 1000,
     keepAliveIntervalMs: file.server.keep_alive_interval_seconds * 1000,
     maxConnections: file.server.max_connections,
+    gateways: gatewaysOf(file, fromFile),
+    routes: routesOf(file),
+    delivery: {
+      streaming: file.delivery.streaming,
+      onUncertain: file.delivery.on_uncertain,
+      mirror: file.delivery.mirror,
+      ttlMs: file.delivery.ttl,
+    },
     session: {
       onDisconnect: file.session.on_disconnect,
       outputBufferSize: file.session.output_buffer_size,
@@ -172,12 +202,23 @@ export async function loadConfig(options: {
       ...readAllKeys(env),
       ...[file.server.api_token, file.admin.token].filter((token) => token !== null),
       ...[typed.apiToken, typed.adminToken].filter((token) => token !== undefined),
+      ...gatewaySecrets(reading),
     ],
-    warnings: warningsOf(reading, paths, fillPaths(configFileSchema.parse({}), dataDir, fromFile)),
+    warnings: [
+      ...warningsOf(reading, paths, defaults),
+      ...formatAll(gatewayWarnings(reading)),
+      ...formatAll(await routeWarnings(reading, agentsPath)),
+    ],
   };
 }
 
-type GoodReading = Extract<YamlReading<ConfigFile>, { ok: true }>;
+/** A list, so that no key of a model or token of another gateway is handed on. */
+function childEnvironment(env: Environment): Record<string, string> {
+  const names = ['PATH', 'HOME', 'LANG', 'TZ', 'TMPDIR'];
+  return Object.fromEntries(
+    names.flatMap((name) => (env[name] === undefined ? [] : [[name, env[name]]])),
+  );
+}
 
 function readFlags(flags: ConfigFlags) {
   function read<T>(name: string, schema: z.ZodType<T>, value: unknown): T | undefined {
@@ -220,7 +261,8 @@ async function readConfigFile(
 }
 
 /** Faults of values that are good by themselves. */
-function crossFaults({ value, at }: GoodReading): FileFault[] {
+function crossFaults(reading: GoodReading<ConfigFile>): FileFault[] {
+  const { value, at } = reading;
   const { server, gateways } = value;
   const faults: (FileFault | null)[] = [];
   if (at(['server', 'port'], '') !== null && server.port !== gateways.http.port) {
@@ -231,10 +273,10 @@ function crossFaults({ value, at }: GoodReading): FileFault[] {
     const message = 'nothing could reach this server; enable gateways.http or gateways.cli';
     faults.push(at(['gateways'], message));
   }
-  return faults.filter((fault) => fault !== null);
+  return [...faults, ...gatewayFaults(reading)].filter((fault) => fault !== null);
 }
 
-function filePort({ value, at }: GoodReading): number {
+function filePort({ value, at }: GoodReading<ConfigFile>): number {
   const { server, gateways } = value;
   return at(['gateways', 'http', 'port'], '') === null ? server.port : gateways.http.port;
 }
@@ -259,11 +301,19 @@ function fillPaths(file: ConfigFile, dataDir: string, at: (path: string) => stri
   };
 }
 
-function warningsOf({ at, hints }: GoodReading, value: unknown, defaults: unknown): string[] {
+function warningsOf(
+  { at, hints }: GoodReading<ConfigFile>,
+  value: unknown,
+  defaults: unknown,
+): string[] {
   const idle = changedKeys(value, defaults, keysWithoutEffect).map((path) =>
     at(path, `${path.join('.')} is checked but has no effect in this version`),
   );
-  return [...hints, ...idle.filter((warning) => warning !== null)].map(formatFault);
+  return formatAll([...hints, ...idle]);
+}
+
+function formatAll(warnings: readonly (FileFault | null)[]): string[] {
+  return warnings.filter((warning) => warning !== null).map(formatFault);
 }
 
 /** A fault as people read it: `file:line:column: text`. */

@@ -11,7 +11,7 @@ import type { z } from 'zod';
 import type { FileFault } from '../core/agent.ts';
 import type { Environment } from './substitute.ts';
 import { MAX_TEXT_BYTES } from './text-file.ts';
-import { convert } from './yaml-values.ts';
+import { convert, type Filled } from './yaml-values.ts';
 import { applyRenames, type Rename } from './yaml-renames.ts';
 import { describeIssues, type Path } from './yaml-issues.ts';
 
@@ -37,10 +37,13 @@ export type YamlReading<T> =
       value: T;
       /** A fault (or warning) at a key of the file; null where the file does not have the key. */
       at(path: Path, message: string): FileFault | null;
+      /** The variables that were put in at a key or below it. */
+      filled(path: Path): Filled[];
       /** Old names that were read. */
       hints: FileFault[];
     }
   | { ok: false; faults: FileFault[] };
+export type GoodReading<T> = Extract<YamlReading<T>, { ok: true }>;
 
 /**
  * Reads one YAML document with a schema. Every fault found is reported with its line and column.
@@ -90,6 +93,8 @@ export function readYaml<T>(
     ok: true,
     value: result.data,
     at: (path, message) => (source.has(path) ? fault(source.offsetOf(path, true), message) : null),
+    filled: (path) =>
+      source.filled.filter((one) => path.every((part, index) => one.path[index] === part)),
     hints: hints.hints,
   };
 }

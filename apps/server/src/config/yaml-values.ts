@@ -9,7 +9,7 @@ import {
   type Scalar,
 } from 'yaml';
 import type { FileFault } from '../core/agent.ts';
-import { substitute, type Environment } from './substitute.ts';
+import { substitute, type Environment, type Variable } from './substitute.ts';
 import type { Path } from './yaml-issues.ts';
 
 const MAX_ALIASES = 50;
@@ -29,6 +29,11 @@ interface Place {
   spoiled?: boolean;
 }
 
+/** A variable whose value was put in, and where. */
+export interface Filled extends Variable {
+  path: Path;
+}
+
 /**
  * Turns a document into plain values, fills in variables where `env` is given, and remembers where
  * each value came from. `stopped`: the values are not complete.
@@ -41,6 +46,7 @@ export function convert(
 ) {
   const places = new Map<string, Place>();
   const faults: FileFault[] = [];
+  const filled: Filled[] = [];
   let aliases = 0;
   let stopped = false;
   const idOf = (path: Path): string => JSON.stringify(path);
@@ -85,7 +91,7 @@ export function convert(
       });
       return list;
     }
-    return isScalar(node) ? scalar(node, place) : null;
+    return isScalar(node) ? scalar(node, path, place) : null;
   }
 
   function keyOf(node: Node | null, map: object): string | null {
@@ -103,12 +109,13 @@ export function convert(
     return null;
   }
 
-  function scalar(node: Scalar, place: Place): Value {
+  function scalar(node: Scalar, path: Path, place: Place): Value {
     if (typeof node.value !== 'string') return node.value as Value;
     if (env === null || !node.value.includes('$')) return node.value;
-    const filled = substitute(node.value, env);
+    const result = substitute(node.value, env);
+    filled.push(...result.variables.map((variable) => ({ ...variable, path })));
     let from = place.value;
-    for (const { reference, message } of filled.faults) {
+    for (const { reference, message } of result.faults) {
       const found = text.indexOf(reference, from);
       // A reference that is folded over lines is not in the source as it was read.
       const offset = found === -1 || found >= (node.range?.[1] ?? 0) ? place.value : found;
@@ -116,8 +123,8 @@ export function convert(
       from = offset + reference.length;
       place.spoiled = true;
     }
-    place.retyped = plainValue(filled.text);
-    return filled.text;
+    place.retyped = plainValue(result.text);
+    return result.text;
   }
 
   const value = walk(document.contents, [], 0, null);
@@ -125,6 +132,7 @@ export function convert(
     value: value ?? {},
     faults,
     stopped,
+    filled,
     has: (path: Path): boolean => places.has(idOf(path)),
     spoiled: (path: Path): boolean => places.get(idOf(path))?.spoiled === true,
     /** Where a value (or its key) stands, or the nearest thing around it that is there. */

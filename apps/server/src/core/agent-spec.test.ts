@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { defaultAccess } from './agent-access.ts';
 import { agentDocumentSchema, agentFromDocument, modelsOf } from './agent-spec.ts';
 
 const long = (spec: object, metadata: object = { name: 'a' }) => ({
@@ -67,7 +68,7 @@ describe('the two forms', () => {
         maxHistoryTokens: 10,
         maxToolResultTokens: 8000,
       },
-      queueMode: 'steer',
+      access: { ...defaultAccess, queue: { ...defaultAccess.queue, mode: 'steer' } },
     });
   });
 });
@@ -169,11 +170,6 @@ describe('what does not fit', () => {
       'a fallback of a fallback',
       { name: 'a', model: { provider: 'echo', fallback: [{ provider: 'echo', fallback: [] }] } },
       /^model\.fallback\.0: /,
-    ],
-    [
-      'a queue mode of a later version',
-      { name: 'a', model, access: { queue: { mode: 'batch' } } },
-      /^access\.queue\.mode: this version knows steer and sequential/,
     ],
     [
       'a queue mode of none',

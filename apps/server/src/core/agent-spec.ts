@@ -1,6 +1,6 @@
 import { agentNameSchema, labelsSchema, onDisconnectSchema } from '@duragent/protocol';
 import { z } from 'zod';
-import { accessSchema } from './agent-access.ts';
+import { accessOf, accessSchema } from './agent-access.ts';
 import type { Agent, ModelRef } from './agent.ts';
 import { budgetSchema, durationSchema, section } from './schema-parts.ts';
 
@@ -46,7 +46,7 @@ export function agentFromDocument(
       maxHistoryTokens: spec.session.context.max_history_tokens,
       maxToolResultTokens: spec.session.context.max_tool_result_tokens,
     },
-    queueMode: spec.access.queue.mode,
+    access: accessOf(spec.access),
   };
 }
 
@@ -73,14 +73,7 @@ export const agentKeysWithoutEffect: readonly string[] = [
   'session.context.tool_result_keep_last',
   'session.context.summarize',
   'budget',
-  'access.owners',
   'access.approvers',
-  'access.dm',
-  'access.groups',
-  'access.queue.max_pending',
-  'access.queue.overflow',
-  'access.queue.reject_message',
-  'access.queue.debounce',
   'tools',
   'skills_dir',
 ];

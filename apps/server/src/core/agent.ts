@@ -1,4 +1,5 @@
-import type { OnDisconnect, QueueMode } from '@duragent/protocol';
+import type { OnDisconnect } from '@duragent/protocol';
+import type { AgentAccess } from './agent-access.ts';
 
 export type ProviderName =
   | 'anthropic'
@@ -57,8 +58,7 @@ export interface Agent {
     maxHistoryTokens: number;
     maxToolResultTokens: number;
   };
-  /** null: by where the message came from. */
-  queueMode: QueueMode | null;
+  access: AgentAccess;
 }
 
 /** An agent whose files do not load. */

@@ -1,3 +1,5 @@
+import { textOf } from './session/spoken-text.ts';
+import { defaultAccess } from './agent-access.ts';
 import type { SessionEvent } from '@duragent/protocol';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -34,7 +36,7 @@ const agent: Agent = {
     maxHistoryTokens: 20_000,
     maxToolResultTokens: 50,
   },
-  queueMode: null,
+  access: defaultAccess,
 };
 
 function contextOf(events: SessionEvent[], change: Partial<Agent['session']> = {}) {
@@ -54,7 +56,7 @@ function shape(events: SessionEvent[]): string[] {
     if (message.role === 'tool') {
       return `tool:${message.results.map((result) => result.providerCallId).join(',')}`;
     }
-    return `assistant:${message.content.map((part) => part.text).join('')}`;
+    return `assistant:${textOf(message.content)}`;
   });
 }
 

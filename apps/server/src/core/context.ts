@@ -1,4 +1,5 @@
-import type { AssistantPart, EventOf, QueueMode, ToolCall } from '@duragent/protocol';
+import type { AssistantPart, EventOf, FilePart, QueueMode, ToolCall } from '@duragent/protocol';
+import type { AgentAccess } from './agent-access.ts';
 import type { Agent, ModelRef } from './agent.ts';
 import type { ConversationWindow, WindowEvent } from './session/window.ts';
 import { fillTemplate } from './templates.ts';
@@ -6,7 +7,7 @@ import { estimateTokens } from './utf8.ts';
 
 /** One message as a model gets it. Every tool call is followed by exactly one result. */
 export type ContextMessage =
-  | { role: 'user'; text: string }
+  | { role: 'user'; text: string; files?: FilePart[] }
   | { role: 'assistant'; content: AssistantPart[]; toolCalls: ToolCall[] }
   | { role: 'tool'; results: { providerCallId: string; name: string; content: string }[] };
 
@@ -38,7 +39,7 @@ export function buildContext(input: {
   const system = systemText(agent, input.startedAt, input.timezone);
   const free = windowOf(model) * (1 - MARGIN) - estimateTokens(system) - model.maxOutputTokens;
   const budget = Math.max(0, Math.min(agent.session.maxHistoryTokens, Math.floor(free)));
-  const units = arrange(input.window.events).map((unit) =>
+  const units = arrange(input.window.events, agent.access.groups.contextBuffer).map((unit) =>
     shortenResults(unit, agent.session.maxToolResultTokens),
   );
   return { system, messages: newest(units, budget, input.window.start > 1) };
@@ -89,6 +90,8 @@ function windowOf(model: ModelRef): number {
   return model.provider === 'ollama' ? 32_000 : 128_000;
 }
 
+type ContextBuffer = AgentAccess['groups']['contextBuffer'];
+
 /** Messages that only make sense together: a person's message, or an answer with its tool results. */
 type Unit = ContextMessage[];
 
@@ -96,32 +99,44 @@ type Unit = ContextMessage[];
  * The conversation in the order in which the model sees it: a message stands before the first
  * step that saw it, so after the tool results of the step that had not (`seq > input_seq`).
  */
-function arrange(events: readonly WindowEvent[]): Unit[] {
+function arrange(events: readonly WindowEvent[], buffer: ContextBuffer): Unit[] {
   const units: Unit[] = [];
   let waiting: EventOf<'user_message'>[] = [];
   let queue: QueueMode = 'steer';
-  const place = (isSeen: (message: EventOf<'user_message'>) => boolean): void => {
+  const place = (
+    isSeen: (message: EventOf<'user_message'>) => boolean,
+    at: string | undefined,
+  ): void => {
     if (waiting.length === 0) return;
-    for (const message of waiting.filter(isSeen)) {
-      units.push([{ role: 'user', text: message.content.map((part) => part.text).join('\n\n') }]);
-    }
+    const seen = waiting.filter(isSeen);
     waiting = waiting.filter((message) => !isSeen(message));
+    const overheard = seen.filter(isOverheard);
+    units.push(...showOverheard(overheard, buffer, at));
+    for (const message of seen) {
+      if (!overheard.includes(message)) units.push([fromPerson(message)]);
+    }
   };
   for (const event of events) {
     switch (event.type) {
       case 'user_message':
+        waiting = waiting.filter((message) => message.message_id !== event.replaces);
         if (event.handling !== 'silent') waiting.push(event);
+        break;
+      case 'message_dropped':
+        waiting = waiting.filter((message) => !event.message_ids.includes(message.message_id));
         break;
       case 'turn_started':
         queue = event.queue;
         place(
           (message) => event.trigger.includes(message.message_id) || message.handling === 'passive',
+          event.at,
         );
         break;
       case 'assistant_message':
         place(
           (message) =>
             message.seq <= event.input_seq && (queue === 'steer' || message.handling === 'passive'),
+          event.at,
         );
         if (event.content.length > 0 || event.tool_calls.length > 0) {
           units.push([{ role: 'assistant', content: event.content, toolCalls: event.tool_calls }]);
@@ -132,8 +147,50 @@ function arrange(events: readonly WindowEvent[]): Unit[] {
         break;
     }
   }
-  place((message) => queue === 'steer' || message.handling === 'passive');
+  place((message) => queue === 'steer' || message.handling === 'passive', events.at(-1)?.at);
   return units;
+}
+
+/** Something said in a group that was not for the agent. */
+function isOverheard(message: EventOf<'user_message'>): boolean {
+  return message.handling === 'passive' && message.source.chat !== undefined;
+}
+
+/** What was overheard, as the agent's `context_buffer` says: not older than its age before `at`, and not more than its number. */
+function showOverheard(
+  messages: readonly EventOf<'user_message'>[],
+  buffer: ContextBuffer,
+  at: string | undefined,
+): Unit[] {
+  if (buffer.form === 'off' || messages.length === 0) return [];
+  const oldest = at === undefined ? -Infinity : Date.parse(at) - buffer.maxAgeMs;
+  const kept = messages
+    .filter((message) => Date.parse(message.at) >= oldest)
+    .slice(-buffer.maxMessages);
+  if (kept.length === 0) return [];
+  if (buffer.form === 'history') return kept.map((message) => [fromPerson(message)]);
+  const lines = kept.map((message) => fromPerson(message).text);
+  return [[{ role: 'user', text: [OVERHEARD_NOTE, ...lines].join('\n') }]];
+}
+
+/** Heads what was said in a group between two answers. */
+export const OVERHEARD_NOTE = '[Said in this chat meanwhile, not to you:]';
+
+/** A message as the model gets it: in groups with its sender's name, its files as what they are. */
+function fromPerson({
+  source,
+  content,
+}: EventOf<'user_message'>): Extract<ContextMessage, { role: 'user' }> {
+  const files = content.filter((part) => part.type === 'file');
+  const texts = content.map((part) =>
+    part.type === 'text'
+      ? part.text
+      : `[file ${part.artifact}: ${part.name}, ${part.mime}, ${part.size} bytes]`,
+  );
+  const isGroup = source.chat !== undefined && source.chat.chat_type !== 'dm';
+  const name = isGroup ? `${source.sender?.name ?? 'somebody'}: ` : '';
+  const text = name + texts.join('\n\n');
+  return { role: 'user', text, ...(files.length > 0 ? { files } : {}) };
 }
 
 function addResult(unit: Unit | undefined, event: EventOf<'tool_finished'>): void {
@@ -194,7 +251,9 @@ function unitTokens(unit: Unit): number {
     else if (message.role === 'tool') {
       for (const result of message.results) tokens += estimateTokens(result.content);
     } else {
-      for (const part of message.content) tokens += estimateTokens(part.text);
+      for (const part of message.content) {
+        if (part.type !== 'file') tokens += estimateTokens(part.text);
+      }
       if (message.toolCalls.length > 0) tokens += estimateTokens(JSON.stringify(message.toolCalls));
     }
   }

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { next } from './next.ts';
+import { MAX_PENDING } from './state.ts';
 import { answer, Drive, failure, say, START } from './testing.ts';
 
 const PURE = { effect: 'pure', onInterrupt: 'tell_model' } as const;
@@ -44,10 +45,10 @@ describe('a message', () => {
     expect(drive.submit(say('2', { source }))).toEqual([]);
   });
 
-  test('is not taken after the end, nor beyond 100 that wait', () => {
+  test('is not taken after the end, nor beyond what may wait', () => {
     const drive = begun();
-    for (let i = 0; i <= 100; i += 1) drive.submit(say(`${i}`));
-    expect(drive.state.pending).toHaveLength(100);
+    for (let i = 0; i <= MAX_PENDING; i += 1) drive.submit(say(`${i}`));
+    expect(drive.state.pending).toHaveLength(MAX_PENDING);
     expect(drive.submit(say('more'))).toEqual([]);
     drive.submit({ type: 'end', reason: 'user' });
     expect(drive.submit(say('late'))).toEqual([]);

@@ -1,14 +1,27 @@
-import type { ErrorInfo, SessionEvent } from '@duragent/protocol';
+import type { ErrorInfo, SessionEvent, TurnOutcome } from '@duragent/protocol';
+import { addressOf, chatKey } from './chat-key.ts';
+import {
+  boundChats,
+  closeCutDeliveries,
+  decideDelivery,
+  deliveriesTo,
+  dropExcess,
+  isAboutDelivery,
+  stepOut,
+} from './deliveries.ts';
 import { evolve, workedMs } from './evolve.ts';
 import type { Facts } from './facts.ts';
+import { outId } from './out-id.ts';
+import { chatOf, receive } from './receive.ts';
 import { retryAfterFailure } from './retry.ts';
 import type { Rules } from './rules.ts';
-import type { Draft, SessionInput } from './session-input.ts';
+import type { ChatBinding, Draft, SessionInput } from './session-input.ts';
+import { spokenText } from './spoken-text.ts';
 import {
-  type KnownKey,
+  MAX_CHATS,
   MAX_CRASH_RESUMES,
-  MAX_PENDING,
   type OpenTurn,
+  type PendingMessage,
   type SessionState,
 } from './state.ts';
 import { closeCutCalls, endStartedCalls, startTools } from './tool-calls.ts';
@@ -46,23 +59,30 @@ export function decide(state: SessionState, input: SessionInput, rules: Rules): 
 function react(state: SessionState, input: SessionInput, rules: Rules): Facts {
   if (input.type === 'start') return start(state, input, rules);
   if (input.type === 'recover') return recover(state, input, rules);
-  if (state.seq === 0 || state.ended) return [];
+  if (state.seq === 0) return [];
+  // What was said before the end is still owed.
+  if (isAboutDelivery(input)) return decideDelivery(state, input, rules);
+  if (state.ended) return [];
   const turn = state.turn;
   switch (input.type) {
     case 'receive':
-      return receive(state, input);
+      return hear(state, input, rules);
+    case 'bind':
+      return bind(state, input.chat);
+    case 'unbind': {
+      const chat = chatOf(state, input.chat);
+      return chat ? [{ type: 'chat_unbound', ...addressOf(chat), by: input.by }] : [];
+    }
+    case 'set': {
+      const { name, value, by } = input;
+      return state.settings[name] === value ? [] : [{ type: 'setting_changed', name, value, by }];
+    }
+    case 'wake':
+      return [];
     case 'model_finished': {
       if (!isCurrentCall(turn, input)) return [];
       const { type: _, usage, model, ...fields } = input;
-      return [
-        {
-          type: 'assistant_message',
-          ...fields,
-          ...(usage ? { usage } : {}),
-          model,
-          deliveries: [],
-        },
-      ];
+      return [speak(state, turn, { ...fields, ...(usage ? { usage } : {}), model }, rules)];
     }
     case 'model_failed': {
       if (!isCurrentCall(turn, input)) return [];
@@ -84,13 +104,13 @@ function react(state: SessionState, input: SessionInput, rules: Rules): Facts {
       return [{ type: 'tool_finished', ...fields }];
     }
     case 'cancel':
-      return turn ? stopTurn(turn, input.draft, 'cancelled') : [];
+      return turn ? stopTurn(state, rules, input.draft, 'cancelled') : [];
     case 'deadline': {
       const limit = turn?.limits.turn_timeout_ms;
       if (!turn || turn.turn !== input.turn || limit == null) return [];
       const at = new Date(rules.now).toISOString();
       if (turn.paused || workedMs(turn, at) < limit) return [];
-      return stopTurn(turn, undefined, 'failed', {
+      return stopTurn(state, rules, undefined, 'failed', {
         code: 'turn_timeout',
         message: `The turn worked for ${limit / 1000} s, its limit (session.turn_timeout). Send a message to go on.`,
       });
@@ -105,7 +125,7 @@ function react(state: SessionState, input: SessionInput, rules: Rules): Facts {
         : [];
     case 'end':
       return [
-        ...(turn ? stopTurn(turn, input.draft, 'cancelled') : []),
+        ...(turn ? stopTurn(state, rules, input.draft, 'cancelled') : []),
         { type: 'session_ended', reason: input.reason },
       ];
   }
@@ -117,8 +137,8 @@ function start(
   rules: Rules,
 ): Facts {
   if (state.seq > 0) return [];
-  const { session, agent, key, origin, on_disconnect, labels } = input;
-  return [
+  const { session, agent, key, origin, on_disconnect, labels, chat, greeting } = input;
+  const facts: Facts = [
     {
       type: 'session_started',
       session,
@@ -130,22 +150,59 @@ function start(
       labels,
     },
   ];
-}
-
-function receive(state: SessionState, input: Extract<SessionInput, { type: 'receive' }>): Facts {
-  if (findMessage(state, input.source.idempotency)) return [];
-  if (input.handling === 'turn' && state.pending.length >= MAX_PENDING) return [];
-  const { message_id, source, content, handling } = input;
-  const facts: Facts = [{ type: 'user_message', message_id, source, content, handling }];
-  if (input.handling === 'turn' && state.turn?.paused === 'disconnected') {
-    facts.push(resume(state.turn, 'message'));
+  if (!chat) return facts;
+  facts.push({ type: 'chat_bound', ...chat });
+  if (greeting !== undefined && greeting.trim() !== '') {
+    const to = [{ ...chat, since: 2, bound: true }];
+    const what = { text: greeting, format: 'markdown' as const };
+    const out = (): string => outId(session, `greeting/${chatKey(chat)}`);
+    facts.push({
+      type: 'notice',
+      text: greeting,
+      deliveries: deliveriesTo(to, what, rules, { out }),
+    });
   }
   return facts;
 }
 
-/** The message that was received under this idempotency key, if it is remembered. */
-export function findMessage(state: SessionState, key: string | undefined): KnownKey | undefined {
-  return key === undefined ? undefined : state.keys.find((known) => known.key === key);
+function bind(state: SessionState, chat: ChatBinding): Facts {
+  const known = chatOf(state, chat);
+  if (known && known.inbox >= chat.inbox) return [];
+  if (!known && boundChats(state).length >= MAX_CHATS) return [];
+  return [{ type: 'chat_bound', ...chat }];
+}
+
+/** A message, and what it does to a turn that nobody was there for, or that it interrupts. */
+function hear(
+  state: SessionState,
+  input: Extract<SessionInput, { type: 'receive' }>,
+  rules: Rules,
+): Facts {
+  const facts = receive(state, input, rules);
+  const { turn } = state;
+  const heard = facts[0];
+  if (!turn || heard?.type !== 'user_message' || heard.handling !== 'turn') return facts;
+  if (turn.paused === 'disconnected') return [...facts, resume(turn, 'message')];
+  // An effectful tool is let to its end: then the safe point behind it interrupts the turn.
+  if (turn.queue !== 'interrupt' || turn.phase !== 'model' || turn.paused) return facts;
+  return [...facts, ...stopTurn(state, rules, input.draft, 'interrupted')];
+}
+
+/** What the model said, with where it is to be shown. */
+function speak(
+  state: SessionState,
+  turn: OpenTurn,
+  said: Omit<Extract<Facts[number], { type: 'assistant_message' }>, 'type' | 'deliveries'>,
+  rules: Rules,
+): Facts[number] {
+  const message = { type: 'assistant_message' as const, ...said, deliveries: [] };
+  const files = said.content.flatMap((part) => (part.type === 'file' ? [part.artifact] : []));
+  const what = { text: spokenText(message), files, format: 'markdown' as const };
+  const deliveries = deliveriesTo(boundChats(state), what, rules, {
+    out: (chat) => stepOut(turn.turn, said.step, chat),
+    replyTo: turn.replyTo,
+  });
+  return { ...message, deliveries };
 }
 
 /**
@@ -161,6 +218,7 @@ function recover(
   if (input.torn) {
     facts.push({ type: 'recovered', bytes: input.torn.bytes, saved_as: input.torn.savedAs });
   }
+  facts.push(...closeCutDeliveries(state, input.openedSeq));
   const turn = state.turn;
   if (!turn || state.ended) return facts;
   if (turn.paused === 'drain') return [...facts, resume(turn, 'drain')];
@@ -168,21 +226,17 @@ function recover(
   if (turn.phase === 'tools') return [...facts, ...closeCutCalls(turn, input.openedSeq, rules)];
   if (turn.phase !== 'model' || turn.phaseSeq > input.openedSeq) return facts;
   if (turn.crashes < MAX_CRASH_RESUMES) return [...facts, resume(turn, 'crash')];
-  facts.push({
-    type: 'turn_finished',
-    turn: turn.turn,
-    outcome: 'needs_attention',
-    error: {
-      code: 'crash_loop',
-      message: `The server stopped ${turn.crashes + 1} times during this turn; it is not tried again. Send a message to go on.`,
-    },
-    usage: turn.usage,
-  });
-  return facts;
+  const error = {
+    code: 'crash_loop',
+    message: `The server stopped ${turn.crashes + 1} times during this turn; it is not tried again. Send a message to go on.`,
+  };
+  return [...facts, ...finishTurn(state, turn, rules, 'needs_attention', error)];
 }
 
 /** What the state asks for by itself, one step at a time; nothing at rest. `before` is the state the input met. */
 function settle(state: SessionState, before: SessionState, rules: Rules): Facts {
+  const excess = dropExcess(state);
+  if (excess.length > 0) return excess;
   if (state.ended) return [];
   const turn = state.turn;
   if (!turn) return startTurn(state, rules);
@@ -191,15 +245,7 @@ function settle(state: SessionState, before: SessionState, rules: Rules): Facts 
     case 'answered':
       return [{ type: 'turn_finished', turn: turn.turn, outcome: 'completed', usage: turn.usage }];
     case 'failed':
-      return [
-        {
-          type: 'turn_finished',
-          turn: turn.turn,
-          outcome: 'failed',
-          ...(turn.error ? { error: turn.error } : {}),
-          usage: turn.usage,
-        },
-      ];
+      return finishTurn(state, turn, rules, 'failed', turn.error ?? undefined);
     case 'tools':
       return startTools(turn, rules);
     case 'model':
@@ -216,18 +262,13 @@ function atSafePoint(state: SessionState, before: SessionState): boolean {
 
 function passSafePoint(state: SessionState, turn: OpenTurn, rules: Rules): Facts {
   if (turn.step > turn.limits.max_tool_iterations) {
-    return [
-      {
-        type: 'turn_finished',
-        turn: turn.turn,
-        outcome: 'failed',
-        error: {
-          code: 'max_tool_iterations',
-          message: `The turn took ${turn.limits.max_tool_iterations} steps, its limit (session.max_tool_iterations). Send a message to go on.`,
-        },
-        usage: turn.usage,
-      },
-    ];
+    return finishTurn(state, turn, rules, 'failed', {
+      code: 'max_tool_iterations',
+      message: `The turn took ${turn.limits.max_tool_iterations} steps, its limit (session.max_tool_iterations). Send a message to go on.`,
+    });
+  }
+  if (turn.queue === 'interrupt' && state.pending.length > 0) {
+    return finishTurn(state, turn, rules, 'interrupted');
   }
   const onDisconnect = state.onDisconnect ?? rules.onDisconnect;
   if (onDisconnect === 'pause' && rules.leftTurn === turn.turn) {
@@ -236,19 +277,29 @@ function passSafePoint(state: SessionState, turn: OpenTurn, rules: Rules): Facts
   return [];
 }
 
+/** A turn for the messages that wait and are not held any more. */
 function startTurn(state: SessionState, rules: Rules): Facts {
-  const first = state.pending[0];
+  const ready = state.pending.filter((message) => !isHeld(message, rules.now));
+  const first = ready[0];
   if (!first) return [];
+  const isGroup = state.chats.find((chat) => chat.since === first.chat)?.chat_type !== 'dm';
+  const byPlace = first.chat !== undefined && isGroup ? 'batch' : 'steer';
+  const queue = state.settings.queue ?? rules.queue ?? byPlace;
+  const trigger = queue === 'batch' ? ready : [first];
   return [
     {
       type: 'turn_started',
       turn: turnOf(first.message_id),
-      trigger: [first.message_id],
+      trigger: trigger.map((message) => message.message_id),
       agent_hash: rules.agentHash,
       limits: rules.limits,
-      queue: rules.queue,
+      queue,
     },
   ];
+}
+
+function isHeld(message: PendingMessage, now: number): boolean {
+  return message.held_until !== undefined && Date.parse(message.held_until) > now;
 }
 
 /** The turn that a message starts is named after it, so that deciding twice names the same turn. */
@@ -258,11 +309,14 @@ function turnOf(messageId: string): string {
 
 /** Closes a turn before its end: no call stays without a result, and what was seen of the answer is kept. */
 function stopTurn(
-  turn: OpenTurn,
+  state: SessionState,
+  rules: Rules,
   draft: Draft | undefined,
-  outcome: 'cancelled' | 'failed',
+  outcome: 'cancelled' | 'interrupted' | 'failed',
   error?: ErrorInfo,
 ): Facts {
+  const { turn } = state;
+  if (!turn) return [];
   const facts: Facts = turn.calls
     .filter((call) => call.status !== 'finished')
     .map((call) => ({
@@ -273,25 +327,39 @@ function stopTurn(
       content: 'The turn was stopped.',
       details: {},
     }));
-  if (draft && draft.text !== '' && isCurrentCall(turn, draft)) {
+  if (draft && isCurrentCall(turn, draft)) {
     const { text, ...fields } = draft;
-    facts.push({
-      type: 'assistant_message',
-      ...fields,
-      content: [{ type: 'text', text }],
-      tool_calls: [],
-      finish_reason: 'cancelled',
-      deliveries: [],
-    });
+    const content = [{ type: 'text' as const, text }];
+    const said = { ...fields, content, tool_calls: [], finish_reason: 'cancelled' };
+    facts.push(speak(state, turn, said, rules));
   }
-  facts.push({
-    type: 'turn_finished',
+  return [...facts, ...finishTurn(state, turn, rules, outcome, error)];
+}
+
+/** The end of a turn; one that people have to know of is told in the session's chats. */
+function finishTurn(
+  state: SessionState,
+  turn: OpenTurn,
+  rules: Rules,
+  outcome: TurnOutcome,
+  error?: ErrorInfo,
+): Facts {
+  const { usage } = turn;
+  const finished = {
+    type: 'turn_finished' as const,
     turn: turn.turn,
     outcome,
     ...(error ? { error } : {}),
-    usage: turn.usage,
+    usage,
+  };
+  const chats = boundChats(state);
+  if (!error || chats.length === 0) return [finished];
+  const what = { text: `⚠️ ${error.message}`, format: 'text' as const };
+  const deliveries = deliveriesTo(chats, what, rules, {
+    out: (chat) => outId(turn.turn, `end/${chatKey(chat)}`),
+    replyTo: turn.replyTo,
   });
-  return facts;
+  return [{ type: 'notice', text: what.text, deliveries }, finished];
 }
 
 function resume(turn: OpenTurn, cause: 'attached' | 'message' | 'crash' | 'drain'): Facts[number] {

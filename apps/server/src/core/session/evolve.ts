@@ -1,11 +1,25 @@
 import {
   type EventOf,
   isKnownEvent,
+  queueModeSchema,
   type SessionEvent,
   type StoredEvent,
   type Usage,
 } from '@duragent/protocol';
-import { KEY_TTL_MS, MAX_KEYS, type OpenCall, type OpenTurn, type SessionState } from './state.ts';
+import { addressOf, chatKey } from './chat-key.ts';
+import { evolveDelivery, oweDeliveries, withChats } from './evolve-deliveries.ts';
+import { senderKey } from './receive.ts';
+import { textOf } from './spoken-text.ts';
+import {
+  type Chat,
+  KEY_TTL_MS,
+  MAX_BURSTS,
+  MAX_KEYS,
+  type OpenCall,
+  type OpenTurn,
+  type PendingMessage,
+  type SessionState,
+} from './state.ts';
 
 const PREVIEW_CHARS = 80;
 
@@ -31,12 +45,38 @@ function apply(state: SessionState, event: SessionEvent): SessionState {
         ...(event.on_disconnect === undefined ? {} : { onDisconnect: event.on_disconnect }),
         createdAt: event.at,
       };
+    case 'chat_bound':
+      return bind(state, event);
+    case 'chat_unbound':
+      return unbind(state, event);
     case 'user_message':
-      return receive(state, event);
+      return oweDeliveries(receive(state, event), event.seq, event.deliveries ?? []);
+    case 'message_dropped':
+      return {
+        ...state,
+        pending: state.pending.filter((one) => !event.message_ids.includes(one.message_id)),
+      };
     case 'turn_started':
       return startTurn(state, event);
+    case 'preview_posted':
+    case 'delivery_started':
+    case 'delivery_finished':
+      return evolveDelivery(state, event);
+    case 'notice':
+      return oweDeliveries(state, event.seq, event.deliveries);
+    case 'setting_changed':
+      return set(state, event);
     case 'session_ended':
-      return { ...state, ended: { reason: event.reason, at: event.at }, turn: null, pending: [] };
+      return withChats(
+        {
+          ...state,
+          ended: { reason: event.reason, at: event.at },
+          turn: null,
+          pending: [],
+          previews: [],
+        },
+        state.chats.map((chat) => ({ ...chat, bound: false })),
+      );
     case 'recovered':
       return state;
     default:
@@ -47,7 +87,22 @@ function apply(state: SessionState, event: SessionEvent): SessionState {
 /** Events that mean something only for the open turn they name. */
 type TurnEvent = Exclude<
   SessionEvent,
-  { type: 'session_started' | 'user_message' | 'turn_started' | 'session_ended' | 'recovered' }
+  {
+    type:
+      | 'session_started'
+      | 'chat_bound'
+      | 'chat_unbound'
+      | 'user_message'
+      | 'message_dropped'
+      | 'turn_started'
+      | 'preview_posted'
+      | 'delivery_started'
+      | 'delivery_finished'
+      | 'notice'
+      | 'setting_changed'
+      | 'session_ended'
+      | 'recovered';
+  }
 >;
 
 function onTurn(state: SessionState, event: TurnEvent): SessionState {
@@ -55,7 +110,7 @@ function onTurn(state: SessionState, event: TurnEvent): SessionState {
   if (turn === null || turn.turn !== event.turn) return state;
   switch (event.type) {
     case 'assistant_message':
-      return answer(state, turn, event);
+      return oweDeliveries(answer(state, turn, event), event.seq, event.deliveries);
     case 'model_call_failed':
       return { ...charge(state, event.usage), turn: failCall(turn, event) };
     case 'tool_started':
@@ -88,22 +143,65 @@ function onTurn(state: SessionState, event: TurnEvent): SessionState {
       return {
         ...state,
         turn: null,
+        previews: [],
         lastTurn: { turn: turn.turn, outcome: event.outcome },
       };
   }
 }
 
-function receive(state: SessionState, event: EventOf<'user_message'>): SessionState {
-  const key = event.source.idempotency;
-  const text = event.content.map((part) => part.text).join(' ');
-  const isSteered = event.handling === 'turn' && state.turn?.queue === 'steer';
-  const steered = isSteered ? state.turn?.turn : undefined;
+function bind(state: SessionState, event: EventOf<'chat_bound'>): SessionState {
+  const key = chatKey(event);
+  const known = state.chats.find((chat) => chatKey(chat) === key);
+  const chat: Chat = {
+    ...addressOf(event),
+    since: known?.since ?? event.seq,
+    chat_type: event.chat_type,
+    ...(event.peer === undefined ? {} : { peer: event.peer }),
+    inbox: Math.max(event.inbox, known?.inbox ?? 0),
+    bound: true,
+  };
   return {
     ...state,
-    pending:
-      event.handling === 'turn'
-        ? [...state.pending, { seq: event.seq, message_id: event.message_id }]
-        : state.pending,
+    chats: known ? state.chats.map((one) => (one === known ? chat : one)) : [...state.chats, chat],
+  };
+}
+
+function unbind(state: SessionState, event: EventOf<'chat_unbound'>): SessionState {
+  const key = chatKey(event);
+  const chats = state.chats.map((chat) =>
+    chatKey(chat) === key ? { ...chat, bound: false } : chat,
+  );
+  return withChats(state, chats);
+}
+
+function set(state: SessionState, { name, value }: EventOf<'setting_changed'>): SessionState {
+  const { settings } = state;
+  if (name === 'activation') {
+    if (value !== null && value !== 'mention' && value !== 'always') return state;
+    return { ...state, settings: { ...settings, activation: value } };
+  }
+  const mode = value === null ? null : queueModeSchema.safeParse(value);
+  if (mode !== null && !mode.success) return state;
+  return { ...state, settings: { ...settings, queue: mode?.data ?? null } };
+}
+
+function receive(state: SessionState, event: EventOf<'user_message'>): SessionState {
+  const key = event.source.idempotency;
+  const text = textOf(event.content);
+  const isSteered = event.handling === 'turn' && state.turn?.queue === 'steer';
+  const steered = isSteered ? state.turn?.turn : undefined;
+  const chat = event.source.chat ? keyOfChat(state, event.source.chat) : undefined;
+  return {
+    ...state,
+    pending: event.handling === 'turn' ? wait(state, event, chat) : state.pending,
+    chats: chat
+      ? state.chats.map((one) =>
+          one === chat ? { ...one, inbox: Math.max(one.inbox, event.source.inbox?.n ?? 0) } : one,
+        )
+      : state.chats,
+    bursts: chat && event.handling === 'turn' ? burst(state, event) : state.bursts,
+    botRun:
+      event.handling !== 'turn' ? state.botRun : event.source.sender?.is_bot ? state.botRun + 1 : 0,
     keys:
       key === undefined
         ? state.keys
@@ -121,6 +219,45 @@ function receive(state: SessionState, event: EventOf<'user_message'>): SessionSt
       .slice(0, PREVIEW_CHARS)
       .join(''),
   };
+}
+
+function keyOfChat(state: SessionState, address: Parameters<typeof chatKey>[0]): Chat | undefined {
+  const key = chatKey(address);
+  return state.chats.find((one) => one.bound && chatKey(one) === key);
+}
+
+/** The messages that wait, with one more: a new text takes the place of the old, a burst is held together. */
+function wait(
+  state: SessionState,
+  event: EventOf<'user_message'>,
+  chat: Chat | undefined,
+): PendingMessage[] {
+  const sender = senderKey(event.source);
+  const held = event.held_until;
+  const message: PendingMessage = {
+    seq: event.seq,
+    message_id: event.message_id,
+    ...(chat && event.source.chat
+      ? { chat: chat.since, platform_id: event.source.chat.message_id }
+      : {}),
+    ...(held === undefined ? {} : { held_until: held, sender }),
+  };
+  const waiting = state.pending.map((one) =>
+    held !== undefined && one.held_until !== undefined && one.sender === sender
+      ? { ...one, held_until: held }
+      : one,
+  );
+  // It keeps the seq of its own record: a model call in progress has not seen it.
+  const at = waiting.findIndex((one) => one.message_id === event.replaces);
+  return at < 0 ? [...waiting, message] : waiting.with(at, message);
+}
+
+function burst(state: SessionState, event: EventOf<'user_message'>): SessionState['bursts'] {
+  const sender = senderKey(event.source);
+  const before = state.bursts.find((one) => one.sender === sender);
+  const heldSince = event.held_until === undefined ? null : (before?.heldSince ?? event.at);
+  const others = state.bursts.filter((one) => one !== before);
+  return [...others, { sender, at: event.at, heldSince }].slice(-MAX_BURSTS);
 }
 
 function startTurn(state: SessionState, event: EventOf<'turn_started'>): SessionState {
@@ -144,6 +281,7 @@ function startTurn(state: SessionState, event: EventOf<'turn_started'>): Session
       ...freshStep(1, event.seq),
       crashes: 0,
       paused: null,
+      replyTo: replyToOf(state, event),
       error: null,
       usage: { input_tokens: 0, output_tokens: 0 },
       workedMs: 0,
@@ -155,6 +293,13 @@ function startTurn(state: SessionState, event: EventOf<'turn_started'>): Session
 function firstSeqOf(state: SessionState, event: EventOf<'turn_started'>): number {
   const first = state.pending.find((message) => event.trigger.includes(message.message_id));
   return first?.seq ?? event.seq;
+}
+
+/** The newest of the messages that it answers. */
+function replyToOf(state: SessionState, event: EventOf<'turn_started'>): OpenTurn['replyTo'] {
+  const last = state.pending.findLast((message) => event.trigger.includes(message.message_id));
+  if (last?.chat === undefined || last.platform_id === undefined) return null;
+  return { chat: last.chat, message: last.platform_id };
 }
 
 function freshStep(step: number, seq: number) {

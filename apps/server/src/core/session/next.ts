@@ -1,5 +1,6 @@
 import { workedMs } from './evolve.ts';
-import type { SessionState } from './state.ts';
+import type { SessionInput } from './session-input.ts';
+import type { Chat, OpenDelivery, SessionState } from './state.ts';
 
 /** Work that a state owes the world. The key names the work, never the moment; each effect ends in one input. */
 export type Effect =
@@ -15,13 +16,22 @@ export type Effect =
       notBefore: string | null;
     }
   | { type: 'run_tool'; key: string; turn: string; call: string }
-  /** Ends in a `deadline` input at `at`, in ms since 1970. */
-  | { type: 'wait_until'; key: string; turn: string; at: number };
+  /** Ends in `input` at `at`, in ms since 1970. */
+  | { type: 'wait_until'; key: string; at: number; input: SessionInput }
+  | {
+      type: 'deliver';
+      key: string;
+      delivery: OpenDelivery;
+      chat: Chat;
+    };
 
 /** What the state owes now, in the order in which it should begin. Ask only after `recover`. */
 export function next(state: SessionState): Effect[] {
-  const turn = state.turn;
-  if (!turn || turn.paused || state.ended) return [];
+  return [...owedByTurn(state), ...owedByBursts(state), ...owedToChats(state)];
+}
+
+function owedByTurn({ turn, ended }: SessionState): Effect[] {
+  if (!turn || turn.paused || ended) return [];
   const effects: Effect[] = [];
   if (turn.phase === 'model') {
     effects.push({
@@ -48,9 +58,33 @@ export function next(state: SessionState): Effect[] {
     effects.push({
       type: 'wait_until',
       key: `wait_until turn_timeout/${turn.turn}/${turn.workingSince}`,
-      turn: turn.turn,
+      input: { type: 'deadline', turn: turn.turn },
       at: Date.parse(turn.workingSince) + limit - workedMs(turn, turn.workingSince),
     });
+  }
+  return effects;
+}
+
+/** The end of the first burst, when its messages may start a turn. */
+function owedByBursts({ turn, pending, ended }: SessionState): Effect[] {
+  if (turn || ended) return [];
+  const held = pending.flatMap((message) => message.held_until ?? []).sort();
+  const [first] = held;
+  if (first === undefined) return [];
+  const key = `wait_until burst/${first}`;
+  return [{ type: 'wait_until', key, at: Date.parse(first), input: { type: 'wake' } }];
+}
+
+/** The oldest delivery of each chat, so that they come in order. */
+function owedToChats({ deliveries, chats }: SessionState): Effect[] {
+  const effects: Effect[] = [];
+  const seen = new Set<number>();
+  for (const delivery of deliveries) {
+    const chat = chats.find((one) => one.since === delivery.chat);
+    if (!chat || seen.has(chat.since)) continue;
+    seen.add(chat.since);
+    const { out, part, attempt } = delivery;
+    effects.push({ type: 'deliver', key: `deliver ${out}/${part}/${attempt}`, delivery, chat });
   }
   return effects;
 }

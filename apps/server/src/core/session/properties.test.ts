@@ -1,4 +1,4 @@
-import type { SessionEvent } from '@duragent/protocol';
+import { type QueueMode, queueModeSchema, type SessionEvent } from '@duragent/protocol';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { decide } from './decide.ts';
@@ -6,7 +6,7 @@ import type { SessionInput } from './session-input.ts';
 import { evolve } from './evolve.ts';
 import { foldLog, foldOn, packState } from './fold.ts';
 import { next } from './next.ts';
-import { initialState } from './state.ts';
+import { initialState, MAX_CHATS, MAX_DEAD, MAX_DELIVERIES, MAX_PENDING } from './state.ts';
 import { answer, Drive, failure, fold, say, START, testRules } from './testing.ts';
 import { emptyWindow } from './window.ts';
 
@@ -16,6 +16,18 @@ const tools = new Map([
   ['write', { effect: 'effectful', onInterrupt: 'retry' }],
 ] as const);
 
+const chatOf = (id: string) => ({
+  gateway: 'telegram',
+  account: 'telegram',
+  chat_id: id,
+  chat_type: 'dm' as const,
+  peer: id,
+  inbox: 0,
+  by: 'server',
+});
+
+const bindings = [chatOf('7'), { ...chatOf('-100'), chat_type: 'group' as const }] as const;
+
 /** What may happen to a session; numbers choose among what is possible at that moment. */
 type Step =
   | { do: 'say'; handling: 'turn' | 'passive' | 'silent'; key: number | null }
@@ -23,10 +35,46 @@ type Step =
   | { do: 'fail'; retryable: boolean }
   | { do: 'tool'; pick: number }
   | { do: 'stale'; pick: number }
+  /** A message in a chat; `edits` one of the last few there. */
+  | { do: 'tell'; chat: number; bot: boolean; edits: number | null }
+  /** A part is sent, and this becomes of it. */
+  | { do: 'deliver'; pick: number; end: DeliverEnd }
+  | { do: 'pass'; ms: number }
   | { do: 'leave' | 'attach' | 'cancel' | 'drain' | 'deadline' | 'end' }
   | { do: 'crash'; lost: number };
 
+type DeliverEnd = 'delivered' | 'failed' | 'lost' | 'dead' | 'crash_before' | 'crash_after';
+
 const step: fc.Arbitrary<Step> = fc.oneof(
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      do: fc.constant('tell' as const),
+      chat: fc.nat(1),
+      bot: fc.boolean(),
+      edits: fc.option(fc.nat(3), { freq: 3 }),
+    }),
+  },
+  {
+    weight: 8,
+    arbitrary: fc.record({
+      do: fc.constant('deliver' as const),
+      pick: fc.nat(3),
+      end: fc.constantFrom<DeliverEnd>(
+        'delivered',
+        'delivered',
+        'failed',
+        'lost',
+        'dead',
+        'crash_before',
+        'crash_after',
+      ),
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({ do: fc.constant('pass' as const), ms: fc.nat(8000) }),
+  },
   {
     weight: 6,
     arbitrary: fc.record({
@@ -72,7 +120,8 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 );
 const scenario = fc.record({
   steps: fc.array(step, { maxLength: 60 }),
-  queue: fc.constantFrom('steer' as const, 'sequential' as const),
+  queue: fc.constantFrom(null, ...queueModeSchema.options),
+  overflow: fc.constantFrom('drop_old' as const, 'drop_new' as const, 'reject' as const),
   onDisconnect: fc.constantFrom('continue' as const, 'pause' as const),
 });
 
@@ -80,6 +129,12 @@ const scenario = fc.record({
 class World extends Drive {
   /** How often each call ran, by call id. */
   readonly ran = new Map<string, number>();
+  /** How often each part was posted without a mark, by delivery and part. */
+  readonly unmarked = new Map<string, number>();
+  /** Parts that are on the platform, marked or not. */
+  readonly posted = new Set<string>();
+  /** What was told in chats: handed over again after a crash, as the inbox does. */
+  readonly #told: SessionInput[] = [];
   readonly #running = new Set<string>();
   readonly #inputs: SessionInput[] = [];
   #ids = 0;
@@ -143,13 +198,24 @@ class World extends Drive {
       }
       case 'stale': {
         const input = this.#inputs[step.pick % Math.max(1, this.#inputs.length)];
-        // A server that drains stops; there is no later input to it.
-        if (input && input.type !== 'receive' && input.type !== 'drain') this.submit(input);
+        // A server that drains stops; there is no later input to it. A delivery ends as it began.
+        if (input && !['receive', 'drain', 'deliver_start'].includes(input.type))
+          this.submit(input);
         return;
       }
       case 'leave':
         this.rules = { ...this.rules, leftTurn: turn?.turn ?? null };
         this.submit({ type: 'detach' });
+        return;
+      case 'tell':
+        this.#tell(step);
+        return;
+      case 'deliver':
+        this.#deliver(step);
+        return;
+      case 'pass':
+        this.rules = { ...this.rules, now: this.rules.now + step.ms };
+        this.submit({ type: 'wake' });
         return;
       case 'attach':
         this.rules = { ...this.rules, leftTurn: null };
@@ -174,23 +240,85 @@ class World extends Drive {
     }
   }
 
+  #tell({ chat, bot, edits }: Extract<Step, { do: 'tell' }>): void {
+    const n = this.#told.length + 1;
+    const { gateway, account, chat_id, chat_type } = bindings[chat] ?? bindings[0];
+    const input: SessionInput = say(`t${n}`, {
+      source: {
+        kind: 'gateway',
+        sender: { id: bot ? 'bot' : 'ann', name: 'Ann', is_bot: bot },
+        chat: { gateway, account, chat_id, chat_type, message_id: `p${n}` },
+        inbox: { account, n },
+      },
+      ...(edits === null ? {} : { edits: `p${Math.max(1, n - 1 - edits)}` }),
+    });
+    this.#told.push(input);
+    this.submit(input);
+  }
+
+  #deliver({ pick, end }: Extract<Step, { do: 'deliver' }>): void {
+    const owed = next(this.state).filter((effect) => effect.type === 'deliver');
+    const effect = owed[pick % Math.max(1, owed.length)];
+    if (effect?.type !== 'deliver') return;
+    const { out, part, attempt, uncertain } = effect.delivery;
+    const name = { out, part, attempt };
+    if (this.submit({ type: 'deliver_start', ...name }).length === 0) return;
+    const post = (): void => {
+      const key = `${out}/${part}`;
+      this.posted.add(key);
+      if (!uncertain) this.unmarked.set(key, (this.unmarked.get(key) ?? 0) + 1);
+    };
+    const error = { code: 'code', message: '' };
+    switch (end) {
+      case 'delivered':
+        post();
+        this.submit({ type: 'deliver_end', ...name, outcome: 'delivered', message: 'm' });
+        return;
+      case 'lost':
+        post();
+        this.submit({ type: 'deliver_end', ...name, outcome: 'uncertain', error });
+        return;
+      case 'failed':
+      case 'dead':
+        this.submit({ type: 'deliver_end', ...name, outcome: end, error });
+        return;
+      case 'crash_after':
+        post();
+        this.crash();
+        return;
+      case 'crash_before':
+        this.crash();
+    }
+  }
+
   /** Records whose sync may not have happened: none behind which an effect has begun. */
   #lostable(): number {
     const tail = this.events.slice(this.events.length - this.#unsynced);
-    const started = tail.findLastIndex((event) => event.type === 'tool_started');
+    const started = tail.findLastIndex(
+      (event) => event.type === 'tool_started' || event.type === 'delivery_started',
+    );
     return started < 0 ? tail.length : tail.length - 1 - started;
   }
 
   override crash(kept?: number): string[] {
     this.#running.clear();
-    return super.crash(kept);
+    const types = super.crash(kept);
+    if (this.state.seq === 0) return types;
+    for (const binding of bindings) this.submit({ type: 'bind', chat: binding });
+    for (const input of this.#told) this.submit(input);
+    return types;
   }
 
   /** Answers everything that is owed until nothing is. */
   settle(): void {
     this.take({ do: 'attach' });
-    for (let i = 0; next(this.state).some((effect) => effect.type !== 'wait_until'); i += 1) {
+    const owes = (): boolean =>
+      next(this.state).some((effect) => effect.type !== 'wait_until') ||
+      (this.state.turn === null && this.state.pending.length > 0);
+    for (let i = 0; owes(); i += 1) {
       if (i > 1000) throw new Error('it does not settle');
+      this.take({ do: 'pass', ms: 8000 });
+      this.take({ do: 'deliver', pick: 0, end: 'delivered' });
       this.take({ do: 'tool', pick: 0 });
       this.take({ do: 'answer', calls: [] });
     }
@@ -199,7 +327,8 @@ class World extends Drive {
 
 function live(given: {
   steps: Step[];
-  queue: 'steer' | 'sequential';
+  queue: QueueMode | null;
+  overflow: 'drop_old' | 'drop_new' | 'reject';
   onDisconnect: 'continue' | 'pause';
 }): World {
   const limits = {
@@ -208,10 +337,29 @@ function live(given: {
     turn_timeout_ms: 20_000,
     fallbacks: 1,
   };
-  const world = new World({ tools, queue: given.queue, onDisconnect: given.onDisconnect, limits });
+  const { queue, onDisconnect, overflow } = given;
+  const waiting = { maxPending: 3, overflow, rejectMessage: '', debounceMs: 1500 };
+  const world = new World({ tools, queue, onDisconnect, limits, waiting });
   world.submit(START);
+  for (const binding of bindings) world.submit({ type: 'bind', chat: binding });
   for (const one of given.steps) world.take(one);
   return world;
+}
+
+/** Every part that some record owes to a chat, but for deliveries that died. */
+function owedParts(events: readonly SessionEvent[]): Set<string> {
+  const parts = new Set<string>();
+  for (const event of events) {
+    const deliveries = 'deliveries' in event ? (event.deliveries ?? []) : [];
+    for (const { out, parts: all } of deliveries) {
+      for (const part of all.keys()) parts.add(`${out}/${part + 1}`);
+    }
+  }
+  for (const event of events) {
+    if (event.type !== 'delivery_finished' || event.outcome !== 'dead') continue;
+    for (const key of parts) if (key.startsWith(`${event.out}/`)) parts.delete(key);
+  }
+  return parts;
 }
 
 function assertLegal(events: readonly SessionEvent[]): void {
@@ -219,6 +367,9 @@ function assertLegal(events: readonly SessionEvent[]): void {
   const turns = new Set<string>();
   const asked = new Set<string>();
   const results = new Set<string>();
+  const sending = new Set<string>();
+  const delivered = new Set<string>();
+  const inbox = new Set<number>();
   for (const [i, event] of events.entries()) {
     expect(event.seq).toBe(i + 1);
     expect(event.epoch).toBeGreaterThanOrEqual(events[i - 1]?.epoch ?? 0);
@@ -235,6 +386,20 @@ function assertLegal(events: readonly SessionEvent[]): void {
     if (event.type === 'tool_finished') {
       expect(asked.has(event.call) && !results.has(event.call)).toBe(true);
       results.add(event.call);
+    }
+    if (event.type === 'delivery_started') {
+      const key = `${event.out}/${event.part}`;
+      expect(sending.has(key) || delivered.has(key)).toBe(false);
+      sending.add(key);
+    }
+    if (event.type === 'delivery_finished') {
+      const key = `${event.out}/${event.part}`;
+      sending.delete(key);
+      if (event.outcome === 'delivered') delivered.add(key);
+    }
+    if (event.type === 'user_message' && event.source.inbox) {
+      expect(inbox.has(event.source.inbox.n)).toBe(false);
+      inbox.add(event.source.inbox.n);
     }
     if (event.type === 'turn_finished') {
       expect(openTurns.delete(event.turn)).toBe(true);
@@ -260,6 +425,9 @@ describe('any order of inputs and crashes', () => {
               : [],
           ),
         );
+        for (const [, times] of world.unmarked) expect(times).toBeLessThanOrEqual(1);
+        expect(world.state.deliveries).toEqual([]);
+        for (const key of owedParts(world.events)) expect(world.posted).toContain(key);
         for (const [call, times] of world.ran) {
           if (names.get(call) === 'write') expect(times).toBe(1);
         }
@@ -318,7 +486,21 @@ describe('any order of inputs and crashes', () => {
       const id = i.toString().padStart(26, '0');
       full.submit(say(id, { source: { kind: 'http', idempotency } }));
     }
-    expect(full.state.pending).toHaveLength(100);
+    expect(full.state.pending).toHaveLength(MAX_PENDING);
+    const platform = (n: number): string => n.toString().padStart(20, '9');
+    for (let i = 0; i < MAX_CHATS; i += 1) full.submit({ type: 'bind', chat: chatOf(platform(i)) });
+    full.submit({ type: 'cancel' });
+    for (let i = 0; i < 30; i += 1) {
+      const id = i.toString().padStart(26, '1');
+      full.submit(say(id, { source: { kind: 'cli', sender: { name: 'somebody' } } }));
+      full.submit({ type: 'cancel' });
+    }
+    while (full.state.pending.length < MAX_PENDING) {
+      const id = full.state.seq.toString().padStart(26, '2');
+      full.submit(say(id));
+    }
+    expect(full.state.deliveries).toHaveLength(MAX_DELIVERIES);
+    expect(full.state.dead).toHaveLength(MAX_DEAD);
     expect(JSON.stringify(full.state, null, 1).length).toBeLessThan(16 * 1024);
     fc.assert(
       fc.property(scenario, (given) => {

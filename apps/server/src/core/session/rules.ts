@@ -1,11 +1,13 @@
 import type {
   OnDisconnect,
   OnInterrupt,
+  OnUncertain,
   QueueMode,
   ToolCall,
   ToolEffect,
   TurnLimits,
 } from '@duragent/protocol';
+import type { TextLimits } from '../split.ts';
 
 /** The settings and the moment a decision is made with; stamped by the actor. */
 export interface Rules {
@@ -14,7 +16,24 @@ export interface Rules {
   epoch: number;
   agentHash: string;
   limits: TurnLimits;
-  queue: QueueMode;
+  /** The agent's setting; null: by where the message came from. */
+  queue: QueueMode | null;
+  /** How messages of chats wait. */
+  waiting: {
+    maxPending: number;
+    overflow: 'drop_old' | 'drop_new' | 'reject';
+    rejectMessage: string;
+    /** Messages of one sender that come so soon after another are held together, in ms; 0: never. */
+    debounceMs: number;
+  };
+  delivery: {
+    onUncertain: OnUncertain;
+    /** Whether what is said elsewhere is shown in a session's chats. */
+    mirror: boolean;
+    ttlMs: number;
+    /** How long the parts for a gateway may be. */
+    limits: (gateway: string) => TextLimits;
+  };
   /** The agent's setting, else the server's; the session's own goes first. */
   onDisconnect: OnDisconnect;
   tools: ReadonlyMap<string, { effect: ToolEffect; onInterrupt: OnInterrupt }>;

@@ -1,4 +1,6 @@
 import type {
+  ChatAddress,
+  ChatType,
   EndReason,
   OnDisconnect,
   OnInterrupt,
@@ -12,17 +14,86 @@ import type {
 } from '@duragent/protocol';
 
 /** Messages that may wait for the model at once; beyond it `receive` decides to nothing (`queue_full`). */
-export const MAX_PENDING = 100;
+export const MAX_PENDING = 40;
 /** Idempotency keys that a session remembers, and for how long. */
-export const MAX_KEYS = 40;
+export const MAX_KEYS = 32;
 export const KEY_TTL_MS = 24 * 60 * 60 * 1000;
 /** Steps that a crash may cut in one turn before a person has to look at it. */
 export const MAX_CRASH_RESUMES = 2;
+
+/** Chats that one session may be bound to. */
+export const MAX_CHATS = 6;
+/** Deliveries that may be owed at once; beyond it the oldest is dead. */
+export const MAX_DELIVERIES = 20;
+/** Dead deliveries that are kept at hand for another try; older ones are in the log only. */
+export const MAX_DEAD = 6;
+/** Senders whose last message is remembered, to hold a burst together. */
+export const MAX_BURSTS = 6;
+/** Messages of bots that are answered without a person between them. */
+export const MAX_BOT_RUN = 20;
 
 /** A message that no model call has seen. */
 export interface PendingMessage {
   seq: number;
   message_id: string;
+  /** The `since` of the chat that it was said in, and its id there. */
+  chat?: number;
+  platform_id?: string;
+  /** ISO instant before which it starts no turn by itself, and whose burst it is of. */
+  held_until?: string;
+  sender?: string;
+}
+
+/** A chat that shows and drives the session, or one that a delivery is still owed to. */
+export interface Chat extends ChatAddress {
+  /** Seq of the event that brought it here: its name within the session. */
+  since: number;
+  chat_type: ChatType;
+  /** The person of a direct chat. */
+  peer?: string;
+  /** The highest of its inbox numbers that this session has, or is not to have. */
+  inbox: number;
+  bound: boolean;
+}
+
+/** A delivery that is owed. Its text and parts are in the record `seq`. */
+export interface OpenDelivery {
+  out: string;
+  seq: number;
+  /** The `since` of its chat. */
+  chat: number;
+  /** The part in work: 1, 2, 3 … */
+  part: number;
+  parts: number;
+  /** Its current try. */
+  attempt: number;
+  status: 'owed' | 'started';
+  /** An earlier try of this part may have been posted. */
+  uncertain?: true;
+  /** Seq of the event that began this status. */
+  at: number;
+  /** ISO instant before which the next try must not begin. */
+  retry_at?: string;
+  /** The platform's message that part 1 finishes. */
+  preview?: string;
+  /** A new end of its time, where somebody asked for another try. */
+  expires_at?: string;
+}
+
+/** A delivery that ended without being shown whole. */
+export interface DeadDelivery {
+  out: string;
+  seq: number;
+  chat: number;
+  part: number;
+  parts: number;
+  attempt: number;
+  /** Whether its last try may have been posted. */
+  uncertain: boolean;
+  /** When, ISO, and why. */
+  died_at: string;
+  code: string;
+  preview?: string;
 }
 
 /** An idempotency key, and what its message was answered with. */
@@ -73,6 +144,8 @@ export interface OpenTurn {
   paused: PauseReason | null;
   /** Steps of this turn that a crash cut. */
   crashes: number;
+  /** What to answer to in the chat that asked: the `since` of the chat, and the message there. */
+  replyTo: { chat: number; message: string } | null;
   /** The last failure, for `turn_finished`. */
   error: { code: string; message: string } | null;
   usage: Usage;
@@ -110,6 +183,19 @@ export interface SessionState {
   windowTokens: number;
   /** The beginning of the last message of a person. */
   preview?: string;
+  /** Oldest first. */
+  chats: Chat[];
+  deliveries: OpenDelivery[];
+  /** Newest last. */
+  dead: DeadDelivery[];
+  /** Previews of the open step that are on a platform: their delivery will finish them. */
+  previews: { out: string; message: string }[];
+  /** When each sender in a chat spoke last, and since when they are held together. Newest last. */
+  bursts: { sender: string; at: string; heldSince: string | null }[];
+  /** Messages of bots since the last one of a person. */
+  botRun: number;
+  /** What people set in this session; null: as the agent says. */
+  settings: { queue: QueueMode | null; activation: 'mention' | 'always' | null };
 }
 
 /** The state of a log without a record. */
@@ -131,5 +217,12 @@ export function initialState(): SessionState {
     usage: { input_tokens: 0, output_tokens: 0 },
     keys: [],
     windowTokens: 80_000,
+    chats: [],
+    deliveries: [],
+    dead: [],
+    previews: [],
+    bursts: [],
+    botRun: 0,
+    settings: { queue: null, activation: null },
   };
 }

@@ -1,5 +1,6 @@
 import type { EndReason, Origin, Usage } from '@duragent/protocol';
-import type { SessionState } from './state.ts';
+import { boundChats } from './deliveries.ts';
+import type { Chat, SessionState } from './state.ts';
 
 /** What listings show of a session without opening it. Plain JSON. */
 export interface SessionSummary {
@@ -21,10 +22,21 @@ export interface SessionSummary {
   last_seq: number;
   /** The beginning of the last message of a person. */
   preview?: string;
+  /** The chats that show and drive it. */
+  chats: Chat[];
+  settings: SessionState['settings'];
+  /** Deliveries that are owed, and those that are dead and kept for another try. */
+  owed: number;
+  dead: number;
 }
 
-/** Whether the session goes on by itself: a turn that is not paused for want of people, or a message without one. */
-export function hasWork({ turn, pending, ended }: SessionState): boolean {
+/** Whether the session goes on by itself: a delivery, a turn that is not paused for want of people, or a message without one. */
+export function hasWork(state: SessionState): boolean {
+  return state.deliveries.length > 0 || hasTurn(state);
+}
+
+/** Whether its turn goes on by itself, or a message waits for one. */
+export function hasTurn({ turn, pending, ended }: SessionState): boolean {
   if (ended) return false;
   return turn ? turn.paused !== 'disconnected' : pending.length > 0;
 }
@@ -45,5 +57,9 @@ export function summarize(state: SessionState): SessionSummary {
     usage: state.usage,
     last_seq: state.seq,
     ...(state.preview === undefined ? {} : { preview: state.preview }),
+    chats: boundChats(state),
+    settings: state.settings,
+    owed: state.deliveries.length,
+    dead: state.dead.length,
   };
 }

@@ -19,6 +19,13 @@ export function testRules(change: Partial<Rules> = {}): Rules {
       max_history_tokens: 1000,
     },
     queue: 'steer',
+    waiting: { maxPending: 10, overflow: 'drop_old', rejectMessage: '', debounceMs: 0 },
+    delivery: {
+      onUncertain: 'resend_marked',
+      mirror: true,
+      ttlMs: 24 * 60 * 60 * 1000,
+      limits: () => ({ maxLength: 100, unit: 'utf16' }),
+    },
     onDisconnect: 'continue',
     tools: new Map(),
     calls: [],

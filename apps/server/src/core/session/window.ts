@@ -1,10 +1,17 @@
-import { type EventOf, isKnownEvent, type StoredEvent } from '@duragent/protocol';
+import {
+  type AssistantPart,
+  type EventOf,
+  isKnownEvent,
+  type StoredEvent,
+  type UserPart,
+} from '@duragent/protocol';
 import { estimateTokens } from '../utf8.ts';
 import type { SessionState } from './state.ts';
 
 /** Events that a model call may need: what was said, and what ties it to turns. */
 export type WindowEvent =
   | EventOf<'user_message'>
+  | EventOf<'message_dropped'>
   | EventOf<'turn_started'>
   | EventOf<'assistant_message'>
   | EventOf<'tool_finished'>;
@@ -86,6 +93,7 @@ export class WindowBuilder {
 function isWindowEvent(event: StoredEvent): event is WindowEvent {
   return (
     event.type === 'user_message' ||
+    event.type === 'message_dropped' ||
     event.type === 'turn_started' ||
     event.type === 'assistant_message' ||
     event.type === 'tool_finished'
@@ -95,15 +103,20 @@ function isWindowEvent(event: StoredEvent): event is WindowEvent {
 function tokensOf(event: WindowEvent): number {
   switch (event.type) {
     case 'user_message':
-      return event.content.reduce((sum, part) => sum + estimateTokens(part.text), 1);
+      return event.content.reduce((sum, part) => sum + tokensOfPart(part), 1);
+    case 'message_dropped':
     case 'turn_started':
       return 1;
     case 'assistant_message':
       return (
-        event.content.reduce((sum, part) => sum + estimateTokens(part.text), 1) +
+        event.content.reduce((sum, part) => sum + tokensOfPart(part), 1) +
         (event.tool_calls.length > 0 ? estimateTokens(JSON.stringify(event.tool_calls)) : 0)
       );
     case 'tool_finished':
       return 1 + estimateTokens(event.content);
   }
+}
+
+function tokensOfPart(part: AssistantPart | UserPart): number {
+  return estimateTokens(part.type === 'file' ? part.name : part.text);
 }

@@ -1,0 +1,167 @@
+import type { Delivery, EventOf } from '@duragent/protocol';
+import { chatKey } from './chat-key.ts';
+import { DROPPED_CODE } from './deliveries.ts';
+import { type Chat, MAX_DEAD, type OpenDelivery, type SessionState } from './state.ts';
+
+/** The state after an event that speaks to chats. */
+export function oweDeliveries(
+  state: SessionState,
+  seq: number,
+  deliveries: readonly Delivery[],
+): SessionState {
+  if (deliveries.length === 0) return state;
+  let { chats, previews } = state;
+  const owed: OpenDelivery[] = [];
+  for (const delivery of deliveries) {
+    const key = chatKey(delivery);
+    let chat = chats.find((one) => chatKey(one) === key);
+    if (!chat) {
+      const { gateway, account, chat_id, thread_id } = delivery;
+      chat = {
+        gateway,
+        account,
+        chat_id,
+        ...(thread_id === undefined ? {} : { thread_id }),
+        // No seq, so that none of a later binding is the same.
+        since: Math.min(0, ...chats.map((one) => one.since)) - 1,
+        chat_type: 'dm',
+        inbox: 0,
+        bound: false,
+      } satisfies Chat;
+      chats = [...chats, chat];
+    }
+    const preview = previews.find((one) => one.out === delivery.out)?.message;
+    previews = previews.filter((one) => one.out !== delivery.out);
+    owed.push({
+      out: delivery.out,
+      seq,
+      chat: chat.since,
+      part: 1,
+      parts: delivery.parts.length,
+      attempt: 1,
+      status: 'owed',
+      at: seq,
+      ...(preview === undefined ? {} : { preview }),
+    });
+  }
+  return { ...state, chats, previews, deliveries: [...state.deliveries, ...owed] };
+}
+
+export function evolveDelivery(
+  state: SessionState,
+  event: EventOf<'preview_posted' | 'delivery_started' | 'delivery_finished'>,
+): SessionState {
+  const open = state.deliveries.find((one) => one.out === event.out);
+  switch (event.type) {
+    case 'preview_posted': {
+      const message = event.platform_message_id;
+      if (open) return replace(state, { ...open, preview: message });
+      const previews = state.previews.filter((one) => one.out !== event.out);
+      return {
+        ...state,
+        previews: [...previews, { out: event.out, message }].slice(-MAX_PREVIEWS),
+      };
+    }
+    case 'delivery_started':
+      return open
+        ? replace(state, {
+            ...open,
+            part: event.part,
+            attempt: event.attempt,
+            status: 'started',
+            at: event.seq,
+          })
+        : state;
+    case 'delivery_finished':
+      return open ? finish(state, open, event) : reopen(state, event);
+  }
+}
+
+const MAX_PREVIEWS = 8;
+
+function finish(
+  state: SessionState,
+  open: OpenDelivery,
+  event: EventOf<'delivery_finished'>,
+): SessionState {
+  const { retry_at: _, preview, uncertain, ...rest } = open;
+  switch (event.outcome) {
+    case 'delivered': {
+      if (event.part >= open.parts) return without(state, open);
+      return replace(state, {
+        ...rest,
+        part: event.part + 1,
+        attempt: 1,
+        status: 'owed',
+        at: event.seq,
+      });
+    }
+    case 'failed':
+    case 'uncertain':
+      return replace(state, {
+        ...rest,
+        ...(preview === undefined ? {} : { preview }),
+        // A try that may have been posted stays so however the later ones end.
+        ...(event.outcome === 'uncertain' || uncertain ? { uncertain: true as const } : {}),
+        attempt: event.attempt + 1,
+        status: 'owed',
+        at: event.seq,
+        ...(event.retry_at === undefined ? {} : { retry_at: event.retry_at }),
+      });
+    case 'dead': {
+      const after = without(state, open);
+      const code = event.error?.code ?? 'dead';
+      if (code === DROPPED_CODE) return after;
+      const dead = {
+        out: open.out,
+        seq: open.seq,
+        chat: open.chat,
+        part: open.part,
+        parts: open.parts,
+        attempt: open.attempt,
+        uncertain: uncertain === true || code === UNCERTAIN_CODE,
+        died_at: event.at,
+        code,
+        ...(preview === undefined ? {} : { preview }),
+      };
+      return withChats({ ...after, dead: [...after.dead, dead].slice(-MAX_DEAD) }, state.chats);
+    }
+  }
+}
+
+/** The code of a delivery that nobody can say was posted, and that may not be repeated. */
+export const UNCERTAIN_CODE = 'uncertain';
+
+/** A dead delivery is tried again, or given up for good. */
+function reopen(state: SessionState, event: EventOf<'delivery_finished'>): SessionState {
+  const dead = state.dead.find((one) => one.out === event.out);
+  if (!dead) return state;
+  const rest = state.dead.filter((one) => one !== dead);
+  if (event.outcome === 'dead') return withChats({ ...state, dead: rest }, state.chats);
+  const { uncertain, died_at: _, code: __, ...kept } = dead;
+  const open: OpenDelivery = {
+    ...kept,
+    attempt: dead.attempt + 1,
+    ...(uncertain ? { uncertain: true as const } : {}),
+    status: 'owed',
+    at: event.seq,
+    ...(event.expires_at === undefined ? {} : { expires_at: event.expires_at }),
+  };
+  return { ...state, dead: rest, deliveries: [...state.deliveries, open] };
+}
+
+function replace(state: SessionState, open: OpenDelivery): SessionState {
+  const deliveries = state.deliveries.map((one) => (one.out === open.out ? open : one));
+  return { ...state, deliveries };
+}
+
+function without(state: SessionState, open: OpenDelivery): SessionState {
+  const deliveries = state.deliveries.filter((one) => one.out !== open.out);
+  return withChats({ ...state, deliveries }, state.chats);
+}
+
+/** Keeps of the chats those that are bound, and those that something is or was owed to. */
+export function withChats(state: SessionState, chats: readonly Chat[]): SessionState {
+  const used = new Set([...state.deliveries, ...state.dead].map((one) => one.chat));
+  return { ...state, chats: chats.filter((chat) => chat.bound || used.has(chat.since)) };
+}
