@@ -1,3 +1,4 @@
+import { defaultAccess } from '../../core/agent-access.ts';
 import type { Agent } from '../../core/agent.ts';
 import { agentCatalogContract } from '../../ports/agent-catalog.contract.ts';
 import { memoryAgentCatalog } from './memory.ts';
@@ -45,6 +46,6 @@ function agent(name: string, systemPrompt: string): Agent {
       maxHistoryTokens: 20_000,
       maxToolResultTokens: 8000,
     },
-    queueMode: null,
+    access: defaultAccess,
   };
 }

@@ -4,10 +4,10 @@ import type {
   LanguageModelV4Usage,
   SharedV4ProviderMetadata,
 } from '@ai-sdk/provider';
-import type { AssistantPart, Usage } from '@duragent/protocol';
+import type { AssistantPart, ReasoningPart, TextPart, Usage } from '@duragent/protocol';
 import type { ModelChunk, ModelToolCall } from '../../ports/language-model.ts';
 
-type Block = AssistantPart & { provider_metadata?: SharedV4ProviderMetadata };
+type Block = (TextPart | ReasoningPart) & { provider_metadata?: SharedV4ProviderMetadata };
 interface Call {
   id: string;
   name: string;

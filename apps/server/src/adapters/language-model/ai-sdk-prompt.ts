@@ -3,7 +3,7 @@ import type {
   LanguageModelV4Prompt,
   SharedV4ProviderOptions,
 } from '@ai-sdk/provider';
-import type { AssistantPart, ToolCall } from '@duragent/protocol';
+import type { ReasoningPart, TextPart, ToolCall } from '@duragent/protocol';
 import type { ModelMessage, ModelRequest } from '../../ports/language-model.ts';
 import type { SdkModel } from './ai-sdk.ts';
 
@@ -39,6 +39,7 @@ function toMessage(
       return { role: 'user', content: [{ type: 'text', text: message.text }] };
     case 'assistant': {
       const content: AssistantContent = message.content
+        .filter((part) => part.type !== 'file')
         .filter((part) => isTheirs(part, reasoning))
         .map((part) => ({ type: part.type, text: part.text, ...options(part) }));
       content.push(...message.toolCalls.map(toCallPart));
@@ -57,7 +58,7 @@ function toMessage(
   }
 }
 
-function isTheirs(part: AssistantPart, reasoning: SdkModel['reasoning']): boolean {
+function isTheirs(part: TextPart | ReasoningPart, reasoning: SdkModel['reasoning']): boolean {
   if (part.type === 'text') return true;
   if (part.provider_metadata === undefined) return reasoning === 'plain';
   return Object.hasOwn(part.provider_metadata, reasoning);

@@ -1,5 +1,5 @@
 import { setImmediate as nextTick, setTimeout as delay } from 'node:timers/promises';
-import type { Usage } from '@duragent/protocol';
+import type { FilePart, Usage } from '@duragent/protocol';
 import type { ModelChunk, ModelRequest, ModelToolCall } from '../../ports/language-model.ts';
 import { abortedFailure } from './failures.ts';
 
@@ -23,7 +23,7 @@ export async function* streamEcho(
   if (signal.aborted) return;
   yield {
     type: 'done',
-    content: text === '' ? [] : [{ type: 'text', text }],
+    content: text === '' ? [] : [{ type: 'text', text }, ...lastFiles(request)],
     toolCalls: call === null ? [] : [call],
     finishReason: call === null ? 'stop' : 'tool_calls',
     usage: estimateUsage(request, text + (call === null ? '' : JSON.stringify(call.arguments))),
@@ -66,7 +66,9 @@ export function estimateUsage(request: ModelRequest, output: string): Usage {
     else if (message.role === 'tool') {
       for (const result of message.results) bytes += Buffer.byteLength(result.content);
     } else {
-      for (const part of message.content) bytes += Buffer.byteLength(part.text);
+      for (const part of message.content) {
+        if (part.type !== 'file') bytes += Buffer.byteLength(part.text);
+      }
     }
   }
   return {
@@ -80,6 +82,12 @@ function lastTold(request: ModelRequest): string {
   const last = request.messages.at(-1);
   if (last?.role === 'tool') return last.results.map((result) => result.content).join('\n');
   return request.messages.findLast((message) => message.role === 'user')?.text ?? '';
+}
+
+/** The files of the message that it answers come back with the answer. */
+function lastFiles(request: ModelRequest): FilePart[] {
+  const last = request.messages.at(-1);
+  return last?.role === 'user' ? (last.files ?? []) : [];
 }
 
 function askedCall(request: ModelRequest): ModelToolCall | null {
