@@ -16,6 +16,12 @@ const optionals = {
     howToGet: 'apt-get install bubblewrap, on a kernel that allows user namespaces',
   },
   promtool: { check: () => runs('promtool', '--version'), howToGet: 'apt-get install prometheus' },
+  jq: { check: () => runs('jq', '--version'), howToGet: 'apt-get install jq' },
+  python3: {
+    // The Python gateway of the examples is written for it.
+    check: () => runs('python3', '-c', 'import sys; sys.exit(sys.version_info < (3, 8))'),
+    howToGet: 'apt-get install python3 (3.8 or newer)',
+  },
   chromium: { check: () => runs('chromium', '--version'), howToGet: 'apt-get install chromium' },
 } satisfies Record<string, Optional>;
 

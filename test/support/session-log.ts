@@ -123,6 +123,8 @@ export function eventsOf<T extends SessionEvent['type']>(
 }
 
 /** What was said in a message. */
-export function textOf(message: { content: readonly { type: string; text: string }[] }): string {
+export function textOf(message: {
+  content: readonly { type: string; text?: string | undefined }[];
+}): string {
   return message.content.map((part) => (part.type === 'text' ? part.text : '')).join('');
 }

@@ -49,6 +49,20 @@ export class AnswerTracker {
           usage: event.usage,
           ...(event.error ? { error: event.error } : {}),
         };
+      case 'message_dropped':
+        if (!event.message_ids.includes(this.#message.message_id)) return null;
+        return {
+          ...this.#message,
+          turn: null,
+          outcome: 'cancelled',
+          text: '',
+          usage: { input_tokens: 0, output_tokens: 0 },
+          error: {
+            code: 'message_dropped',
+            message:
+              'A turn works, and this agent does not answer what comes meanwhile; send it again later.',
+          },
+        };
       case 'session_ended':
         return {
           ...this.#message,

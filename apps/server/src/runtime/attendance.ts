@@ -9,6 +9,7 @@ export class Attendance {
   readonly #onLeft: () => void;
   #cancelTimer: () => void = () => undefined;
   #clients = 0;
+  #chats = 0;
   #leftTurn: string | null = null;
 
   /** `onLeft` is called when everyone has been gone for 5 s from a turn that worked. */
@@ -40,6 +41,14 @@ export class Attendance {
       this.#leftTurn = turn;
       this.#onLeft();
     });
+  }
+
+  /** How many chats show the session and can be reached. */
+  setChats(count: number, turn: string | null): void {
+    const change = count - this.#chats;
+    this.#chats = count;
+    for (let i = 0; i < change; i += 1) this.enter();
+    for (let i = 0; i > change; i -= 1) this.leave(turn);
   }
 
   /** Somebody speaks to the turn that was left: it goes on until it is left again. */

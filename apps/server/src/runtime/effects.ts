@@ -1,4 +1,9 @@
-import { type DraftDelta, MAX_RECORD_BYTES, type ToolCall } from '@duragent/protocol';
+import {
+  type DraftDelta,
+  MAX_RECORD_BYTES,
+  type StoredEvent,
+  type ToolCall,
+} from '@duragent/protocol';
 import type { Agent } from '../core/agent.ts';
 import { buildContext } from '../core/context.ts';
 import type { SessionInput } from '../core/session/session-input.ts';
@@ -9,6 +14,8 @@ import { utf8Length } from '../core/utf8.ts';
 import { type Clock, sleep } from '../ports/clock.ts';
 import type { LanguageModel, ModelChunk, ModelFailure } from '../ports/language-model.ts';
 import type { Tool } from '../ports/tool.ts';
+import type { Chats } from './chats.ts';
+import { deliver } from './deliver.ts';
 import { newId } from './ids.ts';
 import { Slots } from './slots.ts';
 
@@ -38,6 +45,12 @@ export interface EffectScope {
   show(delta: DraftDelta): void;
   /** Says that the work waits for a place, or no longer does. */
   queued(isQueued: boolean): void;
+  /** Says that it is under way now, and should be let to its end. */
+  busy(): void;
+  /** The durable event with this seq. */
+  event(seq: number): Promise<StoredEvent | undefined>;
+  /** Submits an input before the one that the work ends in. Resolves when it is durable. */
+  submit(input: SessionInput): Promise<void>;
 }
 
 /** Does the work that sessions owe. One for all of them. */
@@ -47,6 +60,7 @@ export class EffectRunner {
   readonly #clock: Clock;
   readonly #timezone: string | null;
   readonly #slots: Slots;
+  readonly #chats: Chats;
 
   constructor(deps: {
     models: LanguageModel;
@@ -54,12 +68,19 @@ export class EffectRunner {
     clock: Clock;
     timezone: string | null;
     maxConcurrent: number;
+    chats: Chats;
   }) {
+    this.#chats = deps.chats;
     this.#models = deps.models;
     this.#tools = deps.tools;
     this.#clock = deps.clock;
     this.#timezone = deps.timezone;
     this.#slots = new Slots(deps.maxConcurrent);
+  }
+
+  /** The chats that sessions are shown in. */
+  get chats(): Chats {
+    return this.#chats;
   }
 
   /** The tools that agents may use, as rules for `decide`. */
@@ -79,7 +100,9 @@ export class EffectRunner {
         return this.#runTool(effect, scope, signal);
       case 'wait_until':
         await sleep(this.#clock, effect.at - this.#clock.now(), signal);
-        return { type: 'deadline', turn: effect.turn };
+        return effect.input;
+      case 'deliver':
+        return deliver(effect, scope, { chats: this.#chats, clock: this.#clock, signal });
     }
   }
 

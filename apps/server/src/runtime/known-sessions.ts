@@ -54,10 +54,11 @@ export class KnownSessions {
     throw this.#unreadable.get(session) ?? notFound(session);
   }
 
-  /** As the API shows a session that is not open. @throws as `summary`. */
-  view(session: string): SessionView {
-    return viewOf(this.summary(session), {
-      clients: 0,
+  /** As the API shows a session that is not open. `present`: how many of its chats can be reached. @throws as `summary`. */
+  view(session: string, present: (summary: SessionSummary) => number): SessionView {
+    const summary = this.summary(session);
+    return viewOf(summary, {
+      clients: present(summary),
       isWorking: false,
       isQueued: false,
       quarantine: this.#quarantines.get(session) ?? null,

@@ -1,4 +1,4 @@
-import { DuragentError, type Handling, MAX_RECORD_BYTES, type TextPart } from '@duragent/protocol';
+import { DuragentError, type Handling, MAX_RECORD_BYTES, type UserPart } from '@duragent/protocol';
 import { MAX_PENDING, type SessionState } from '../core/session/state.ts';
 import { utf8Length } from '../core/utf8.ts';
 import type { Quarantine } from '../ports/session-store.ts';
@@ -9,7 +9,7 @@ const ENVELOPE_BYTES = 4096;
 /** Why a session does not take a message now; null: it does. */
 export function refuseMessage(
   state: SessionState,
-  message: { content: TextPart[]; handling: Handling },
+  message: { content: UserPart[]; handling: Handling },
 ): DuragentError | null {
   if (state.ended) {
     return new DuragentError(

@@ -29,10 +29,10 @@ export async function resumeParked(
   await Promise.allSettled(Array.from({ length: AT_ONCE }, resumeNext));
 }
 
-/** Waits until a session has nothing more to do by itself. */
+/** Waits until a session has no turn that goes on. */
 async function restOf(actor: SessionActor, signal: AbortSignal): Promise<void> {
-  if (!actor.hasWork) return;
+  if (!actor.hasTurn) return;
   for await (const _ of actor.subscribe({ after: actor.lastSeq, signal, presence: false })) {
-    if (!actor.hasWork) return;
+    if (!actor.hasTurn) return;
   }
 }

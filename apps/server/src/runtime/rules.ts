@@ -1,7 +1,9 @@
-import type { OnDisconnect, QueueMode, ToolCall, TurnLimits } from '@duragent/protocol';
+import type { OnDisconnect, OnUncertain, ToolCall, TurnLimits } from '@duragent/protocol';
+import { defaultAccess } from '../core/agent-access.ts';
 import type { Agent } from '../core/agent.ts';
 import type { Rules } from '../core/session/rules.ts';
 import type { ConversationWindow } from '../core/session/window.ts';
+import type { TextLimits } from '../core/split.ts';
 import type { Tool } from '../ports/tool.ts';
 
 /** The server's settings that agents may override. */
@@ -10,13 +12,14 @@ export interface SessionSettings {
   /** Frames that a session keeps for its readers. */
   outputBufferSize: number;
   modelRetries: number;
+  delivery: DeliverySettings;
 }
 
-/** How messages queue where the agent does not say; chats of many people will differ. */
-const DEFAULT_QUEUE: QueueMode = 'steer';
-
-export function queueOf(agent: Agent | null): QueueMode {
-  return agent?.queueMode ?? DEFAULT_QUEUE;
+/** How sessions speak to chats. */
+export interface DeliverySettings {
+  onUncertain: OnUncertain;
+  mirror: boolean;
+  ttlMs: number;
 }
 
 /** The rules of one decision; `agent` is null where its files are gone. */
@@ -28,14 +31,23 @@ export function rulesFor(facts: {
   tools: ReadonlyMap<string, Tool>;
   window: ConversationWindow;
   leftTurn: string | null;
+  limits: (gateway: string) => TextLimits;
 }): Rules {
   const { agent, settings } = facts;
+  const queue = agent?.access.queue ?? defaultAccess.queue;
   return {
     now: facts.now,
     epoch: facts.epoch,
     agentHash: agent?.hash ?? 'missing',
     limits: limitsOf(agent, settings),
-    queue: queueOf(agent),
+    queue: queue.mode,
+    waiting: {
+      maxPending: queue.maxPending,
+      overflow: queue.overflow,
+      rejectMessage: queue.rejectMessage,
+      debounceMs: queue.debounce.enabled ? queue.debounce.windowMs : 0,
+    },
+    delivery: { ...settings.delivery, limits: facts.limits },
     onDisconnect: agent?.session.onDisconnect ?? settings.onDisconnect,
     tools: facts.tools,
     calls: lastCalls(facts.window),

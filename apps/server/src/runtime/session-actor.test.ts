@@ -1,7 +1,14 @@
+import { MAX_PENDING } from '../core/session/state.ts';
+import { defaultAccess } from '../core/agent-access.ts';
 import { DuragentError } from '@duragent/protocol';
 import { describe, expect, test } from 'vitest';
 import type { SessionLog, SessionStore } from '../ports/session-store.ts';
 import { Reader, say, storeOf, testAgent, TestRuntime, ticks, until } from './testing.ts';
+
+const sequential = {
+  ...defaultAccess,
+  queue: { ...defaultAccess.queue, mode: 'sequential' as const },
+};
 
 describe('a turn', () => {
   test('streams to every client, is recorded once, and ends', async () => {
@@ -110,7 +117,7 @@ describe('a turn', () => {
   });
 
   test('of a sequential agent does not see what waits for the next turn', async () => {
-    const runtime = new TestRuntime({ agent: { queueMode: 'sequential' } });
+    const runtime = new TestRuntime({ agent: { access: sequential } });
     const actor = await runtime.create();
     await say(actor, 'one');
     const waiting = await say(actor, 'two');
@@ -127,12 +134,12 @@ describe('a turn', () => {
   });
 
   test('keeps its agent, and the next one, begun from the queue, has the edited one', async () => {
-    const runtime = new TestRuntime({ agent: { queueMode: 'sequential' } });
+    const runtime = new TestRuntime({ agent: { access: sequential } });
     const actor = await runtime.create();
     await say(actor, 'one');
     const call = await runtime.model.call(1);
     await say(actor, 'two');
-    runtime.catalog.set(testAgent({ queueMode: 'sequential', systemPrompt: 'Be brief.' }));
+    runtime.catalog.set(testAgent({ access: sequential, systemPrompt: 'Be brief.' }));
     call.done('1');
     expect((await runtime.model.call(2)).request.system).toBe('Be brief.');
   });
@@ -248,7 +255,7 @@ describe('a message', () => {
     await expect(say(actor, '\u0001'.repeat(300_000))).rejects.toMatchObject({
       code: 'record_too_large',
     });
-    for (let i = 0; i <= 100; i += 1) await say(actor, `${i}`);
+    for (let i = 0; i <= MAX_PENDING; i += 1) await say(actor, `${i}`);
     await expect(say(actor, 'more')).rejects.toMatchObject({ code: 'queue_full' });
     await actor.end('user');
     await expect(say(actor, 'late')).rejects.toMatchObject({ code: 'session_ended' });

@@ -7,14 +7,19 @@ import {
   type MessageAccepted,
   type MessageSource,
   type SessionView,
-  type TextPart,
+  type StoredEvent,
+  type ChatAddress,
+  type UserPart,
 } from '@duragent/protocol';
 import type { Agent } from '../core/agent.ts';
-import { decide, findMessage } from '../core/session/decide.ts';
+import { decide } from '../core/session/decide.ts';
+import { stepOut } from '../core/session/deliveries.ts';
 import { type Fold, foldOn, packState } from '../core/session/fold.ts';
 import { next } from '../core/session/next.ts';
-import type { Draft, SessionInput } from '../core/session/session-input.ts';
-import { hasWork, type SessionSummary, summarize } from '../core/session/summary.ts';
+import { chatOf, findMessage } from '../core/session/receive.ts';
+import type { ChatBinding, Draft, SessionInput } from '../core/session/session-input.ts';
+import type { Chat, DeadDelivery, OpenDelivery, SessionState } from '../core/session/state.ts';
+import { hasTurn, hasWork, type SessionSummary, summarize } from '../core/session/summary.ts';
 import type { AgentCatalog } from '../ports/agent-catalog.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { SessionLog, StoredRecord } from '../ports/session-store.ts';
@@ -25,7 +30,7 @@ import { Feed, type Frame } from './feed.ts';
 import { followSession } from './follow-session.ts';
 import { newId } from './ids.ts';
 import { quarantined, refuseMessage, stopping } from './refusals.ts';
-import { queueOf, rulesFor, type SessionSettings } from './rules.ts';
+import { rulesFor, type SessionSettings } from './rules.ts';
 import { viewOf } from './session-view.ts';
 import { WorkInFlight } from './work-in-flight.ts';
 
@@ -87,6 +92,9 @@ export class SessionActor {
   /** The model call in progress: what it saw, and who was asked. */
   #call: { inputSeq: number; model: string } | null = null;
   #failure: DuragentError | null = null;
+  /** Chats that can be reached, as the attendance knows them. */
+  #chatsPresent = 0;
+  #isTurnShown = false;
   #snapshotSeq: number;
   #snapshot: Promise<void> = Promise.resolve();
   #usedAt: number;
@@ -111,6 +119,11 @@ export class SessionActor {
     });
   }
 
+  /** The agent it is with. */
+  get agent(): string {
+    return this.#now.state.agent;
+  }
+
   /** The last durable seq. */
   get lastSeq(): number {
     return this.#feed.lastSeq;
@@ -119,6 +132,36 @@ export class SessionActor {
   /** Whether its turn goes on, or would once it is started. */
   get hasWork(): boolean {
     return !this.#log.quarantine && hasWork(this.#now.state);
+  }
+
+  /** Whether a turn works, or a part is being sent: what a stopping server waits for. */
+  get isBusy(): boolean {
+    return !this.#log.quarantine && (this.#work.isBusy || hasTurn(this.#now.state));
+  }
+
+  /** Whether a turn would go on once it is started; deliveries do not count. */
+  get hasTurn(): boolean {
+    return !this.#log.quarantine && hasTurn(this.#now.state);
+  }
+
+  /** The chats that are bound to it. */
+  get chats(): readonly Chat[] {
+    return this.#now.state.chats.filter((chat) => chat.bound);
+  }
+
+  /** What people set in it. */
+  get settings(): SessionState['settings'] {
+    return this.#now.state.settings;
+  }
+
+  /** What it owes to chats, and what died and may be tried again. */
+  get outbox(): {
+    owed: readonly OpenDelivery[];
+    dead: readonly DeadDelivery[];
+    chats: readonly Chat[];
+  } {
+    const { deliveries, dead, chats } = this.#durable.state;
+    return { owed: deliveries, dead, chats };
   }
 
   /** Clients attached now. */
@@ -180,7 +223,7 @@ export class SessionActor {
    *   record_too_large, storage_full, storage_failed.
    */
   async receive(message: {
-    content: TextPart[];
+    content: UserPart[];
     handling: Handling;
     source: MessageSource;
     idempotencyKey?: string | undefined;
@@ -203,10 +246,91 @@ export class SessionActor {
     const accepted = { seq: this.#now.state.seq + 1, message_id: newId('msg') };
     const source = { ...message.source, ...key };
     const { message_id } = accepted;
-    const done = this.#submit({ type: 'receive', message_id, content, handling, source });
+    const input = { type: 'receive' as const, message_id, content, handling, source };
+    const done = this.#submit({ ...input, ...this.#draft() });
     const turn = handling === 'turn' ? this.#turnOf(message_id) : null;
     await done;
     return { ...accepted, turn };
+  }
+
+  /**
+   * Takes a message of a chat: in the log once, by its number in the inbox. Durable when it
+   * resolves. @returns false where the chat is not bound here (any more): it has another session.
+   * @throws as `receive`, but never queue_full.
+   */
+  async receiveFromChat(message: {
+    content: UserPart[];
+    handling: Handling;
+    source: MessageSource & { chat: ChatAddress; inbox: { n: number } };
+    edits?: string | undefined;
+  }): Promise<boolean> {
+    await this.start();
+    await this.#readAgent(this.#now.state.agent);
+    this.#assertWritable();
+    if (this.#isDraining) throw stopping();
+    const chat = chatOf(this.#now.state, message.source.chat);
+    if (!chat || this.#now.state.ended) return false;
+    const { edits, ...fields } = message;
+    const message_id = newId('msg');
+    const refusal = refuseMessage(this.#now.state, { ...message, handling: 'silent' });
+    if (refusal) throw refusal;
+    if (message.handling === 'turn') this.#attendance.heard();
+    await this.#submit({
+      type: 'receive',
+      message_id,
+      ...fields,
+      ...(edits === undefined ? {} : { edits }),
+      ...this.#draft(),
+    });
+    return true;
+  }
+
+  /** Binds a chat, or remembers its newest inbox number. @returns false where too many are bound already. */
+  async bind(chat: ChatBinding): Promise<boolean> {
+    await this.start();
+    this.#assertWritable();
+    await this.#submit({ type: 'bind', chat });
+    return chatOf(this.#now.state, chat) !== undefined;
+  }
+
+  /** Lets go of a chat. What is owed to it stays owed. */
+  async unbind(chat: ChatAddress, by: string): Promise<void> {
+    await this.start();
+    await this.#submit({ type: 'unbind', chat, by });
+  }
+
+  /** Changes a setting of this session; null: as the agent says again. */
+  async set(name: 'queue' | 'activation', value: string | null, by: string): Promise<void> {
+    await this.start();
+    this.#assertWritable();
+    await this.#submit({ type: 'set', name, value, by });
+  }
+
+  /** A preview of one of its answers is on a platform. */
+  previewPosted(out: string, message: string): Promise<void> {
+    return this.#submit({ type: 'preview_posted', out, message });
+  }
+
+  /** Tries a dead delivery again, or gives one up. @returns whether there is such a one. */
+  async decideDelivery(what: 'deliver_again' | 'deliver_never', out: string): Promise<boolean> {
+    await this.start();
+    const { seq } = this.#now.state;
+    await this.#submit({ type: what, out });
+    return this.#now.state.seq > seq;
+  }
+
+  /** The chats' gateways have come or gone. */
+  presenceChanged(): void {
+    const { chats, turn } = this.#now.state;
+    const outlet = this.#deps.runner.chats;
+    const isThere = (chat: Chat): boolean => chat.bound && outlet.isPresent(chat.gateway);
+    const present = chats.filter(isThere).length;
+    if (present === this.#chatsPresent) return;
+    const came = present > this.#chatsPresent;
+    this.#chatsPresent = present;
+    this.#attendance.setChats(present, turn?.turn ?? null);
+    this.#feed.clients = this.clients;
+    if (came && turn?.paused === 'disconnected') this.#inBackground({ type: 'attach' });
   }
 
   /** Stops the open turn; what was shown of its answer is kept. `turn` null: there was none. */
@@ -252,7 +376,9 @@ export class SessionActor {
 
   /** Follows the turn that answers a message, for readers of `subscribe`. */
   track(message: MessageAccepted): AnswerTracker {
-    return new AnswerTracker(message, this.#now.state.turn?.queue ?? queueOf(this.#nextAgent));
+    const { turn, settings } = this.#now.state;
+    const mode = turn?.queue ?? settings.queue ?? this.#nextAgent?.access.queue.mode;
+    return new AnswerTracker(message, mode ?? 'steer');
   }
 
   /** Durable records after `after`, oldest first. @throws DuragentError `log_corrupt`. */
@@ -407,8 +533,42 @@ export class SessionActor {
       calling: (call) => {
         this.#call = call;
       },
-      show: (delta) => this.#feed.addDelta(delta),
+      show: (delta) => {
+        this.#feed.addDelta(delta);
+        if (delta.type === 'token') this.#showPreview();
+      },
+      event: (seq) => this.#event(seq),
+      submit: (input) => this.#submit(input),
     });
+    this.#showTurn();
+    this.presenceChanged();
+  }
+
+  async #event(seq: number): Promise<StoredEvent | undefined> {
+    const [record] = await this.#log.read(seq - 1, 1);
+    return record?.event;
+  }
+
+  /** Shows the session's chats what the model has said so far. */
+  #showPreview(): void {
+    const { turn, chats } = this.#now.state;
+    if (turn?.phase !== 'model' || !chats.some((chat) => chat.bound)) return;
+    const { step, attempt } = turn;
+    const text = (): string => this.#feed.text(turn.turn, step, attempt);
+    for (const chat of chats) {
+      if (!chat.bound) continue;
+      const out = stepOut(turn.turn, turn.step, chat);
+      this.#deps.runner.chats.preview(this.session, chat, out, text);
+    }
+  }
+
+  /** Tells the chats when a turn begins and ends to work. */
+  #showTurn(): void {
+    const { turn } = this.#durable.state;
+    const bound = turn && !turn.paused ? this.chats : [];
+    if (bound.length === 0 && !this.#isTurnShown) return;
+    this.#isTurnShown = bound.length > 0;
+    this.#deps.runner.chats.working(this.session, bound);
   }
 
   /** What readers have seen of the answer in progress. */
@@ -447,6 +607,7 @@ export class SessionActor {
       tools: runner.tools,
       window: this.#now.window,
       leftTurn: this.#attendance.leftTurn,
+      limits: (gateway) => runner.chats.limits(gateway),
     });
   }
 }

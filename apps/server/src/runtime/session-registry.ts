@@ -6,6 +6,8 @@ import {
   type SessionView,
 } from '@duragent/protocol';
 import { foldLog } from '../core/session/fold.ts';
+import type { ChatBinding } from '../core/session/session-input.ts';
+import type { SessionSummary } from '../core/session/summary.ts';
 import type { SessionStore } from '../ports/session-store.ts';
 import { newId } from './ids.ts';
 import { type OpenedSession, SessionActor, type SessionDeps, hashKey } from './session-actor.ts';
@@ -34,6 +36,8 @@ export interface CreateRequest {
   onDisconnect?: OnDisconnect | undefined;
   origin: Origin;
   idempotencyKey?: string | undefined;
+  /** The chat that it is made for. */
+  chat?: ChatBinding | undefined;
 }
 
 /** What a start found; logged as one line. */
@@ -75,9 +79,14 @@ export class SessionRegistry {
     let working = 0;
     for (const actor of this.#actors.values()) {
       clients += actor.clients;
-      working += actor.hasWork ? 1 : 0;
+      working += actor.isBusy ? 1 : 0;
     }
     return { open: this.#actors.size, clients, working };
+  }
+
+  /** Whether an open session owes something to a chat; those that do are kept open. */
+  get isOwing(): boolean {
+    return [...this.#actors.values()].some((actor) => actor.outbox.owed.length > 0);
   }
 
   /** Reads what was not closed cleanly. Listings are complete when it resolves; `resume` comes next. */
@@ -121,8 +130,22 @@ export class SessionRegistry {
   /** Lets interrupted turns go on in the background, a few at a time, and begins to close idle sessions. */
   resume(): void {
     const { clock, log } = this.#deps;
-    void resumeParked(this.#parked.splice(0), { clock, log, signal: this.#stop.signal });
+    const parked = this.#parked.splice(0);
+    // Only turns are let go on a few at a time; what is owed to chats waits for nobody.
+    for (const actor of parked) {
+      if (!actor.hasTurn) this.#startNow(actor);
+    }
+    const turns = parked.filter((actor) => actor.hasTurn);
+    void resumeParked(turns, { clock, log, signal: this.#stop.signal });
     this.#sweepLater();
+  }
+
+  #startNow(actor: SessionActor): void {
+    actor
+      .start()
+      .catch((error: unknown) =>
+        this.#deps.log.error({ session: actor.session, err: error }, 'session not recovered'),
+      );
   }
 
   async #readUnclean(session: string): Promise<Omit<OpenedSession, 'onFailure'> | null> {
@@ -163,6 +186,7 @@ export class SessionRegistry {
     if (key !== undefined) this.#known.reserveKey(key, session);
     try {
       const agent = await this.#resolveAgent(request.agent);
+      const greeting = (await this.#deps.agents.get(agent))?.greeting ?? null;
       const log = await this.#store.create(session);
       const actor = this.#adopt({ log, ...foldLog(null, []), snapshotSeq: 0, torn: null });
       await actor.begin({
@@ -173,6 +197,8 @@ export class SessionRegistry {
         origin: { ...request.origin, ...(hash === undefined ? {} : { idempotency: hash }) },
         ...(request.onDisconnect ? { on_disconnect: request.onDisconnect } : {}),
         labels: request.labels ?? {},
+        ...(request.chat ? { chat: request.chat } : {}),
+        ...(request.chat && greeting !== null ? { greeting } : {}),
       });
       this.#known.learn(actor.summary());
       return actor;
@@ -239,7 +265,34 @@ export class SessionRegistry {
 
   /** What listings show; opens nothing. @throws DuragentError session_not_found, log_newer. */
   view(session: string): SessionView {
-    return this.#actors.get(session)?.view() ?? this.#known.view(session);
+    const open = this.#actors.get(session);
+    return open?.view() ?? this.#known.view(session, (summary) => this.#presentChats(summary));
+  }
+
+  /** A session's chats that can be reached: they count as attached, whether it is open or not. */
+  #presentChats({ chats }: SessionSummary): number {
+    const outlet = this.#deps.runner.chats;
+    return chats.filter(({ gateway }) => outlet.isPresent(gateway)).length;
+  }
+
+  /** What is known of every session without opening one. */
+  summaries(): SessionSummary[] {
+    return this.#known.ids.map((session) => this.summary(session));
+  }
+
+  /** @throws DuragentError session_not_found, log_newer. */
+  summary(session: string): SessionSummary {
+    return this.#actors.get(session)?.summary() ?? this.#known.summary(session);
+  }
+
+  /** A session if it is open. */
+  opened(session: string): SessionActor | undefined {
+    return this.#actors.get(session);
+  }
+
+  /** Gateways have come or gone. */
+  presenceChanged(): void {
+    for (const actor of this.#actors.values()) actor.presenceChanged();
   }
 
   /** All sessions, newest first. */

@@ -2,8 +2,9 @@ import type { SessionStatus, SessionView, TurnState } from '@duragent/protocol';
 import type { SessionSummary } from '../core/session/summary.ts';
 import type { Quarantine } from '../ports/session-store.ts';
 
-/** What only an open session knows. */
+/** What a summary does not know. */
 interface Presence {
+  /** Attached clients, and chats that show it and can be reached. */
   clients: number;
   isWorking: boolean;
   isQueued: boolean;
@@ -12,14 +13,20 @@ interface Presence {
 
 /** A session as the API shows it, from its summary and, while it is open, who and what is there. */
 export function viewOf(summary: SessionSummary, presence: Presence): SessionView {
-  const { paused, has_work: _, ...shown } = summary;
+  const { paused, has_work: _, chats, ...shown } = summary;
   return {
     ...shown,
+    chats: chats.map(shownChat),
     status: statusOf(summary, presence),
     turn_state: turnStateOf(paused, presence),
     clients: presence.clients,
     ...(presence.quarantine ? { quarantine: presence.quarantine } : {}),
   };
+}
+
+/** A chat without what only the session needs to know of it. */
+function shownChat({ since: _, inbox: __, ...chat }: SessionSummary['chats'][number]) {
+  return chat;
 }
 
 function statusOf(summary: SessionSummary, presence: Presence): SessionStatus {

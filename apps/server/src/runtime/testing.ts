@@ -1,3 +1,5 @@
+import { defaultAccess } from '../core/agent-access.ts';
+import { type Chats, noChats } from './chats.ts';
 import { DuragentError } from '@duragent/protocol';
 import { memoryAgentCatalog } from '../adapters/agent-catalog/memory.ts';
 import { type MemorySession, memorySessionStore } from '../adapters/session-store/memory.ts';
@@ -157,7 +159,7 @@ export function testAgent(change: Partial<Agent> = {}): Agent {
       maxHistoryTokens: 20_000,
       maxToolResultTokens: 1000,
     },
-    queueMode: null,
+    access: defaultAccess,
     ...change,
   };
 }
@@ -190,7 +192,12 @@ export class TestRuntime {
 
   #open(): SessionRegistry {
     const say = (_: object, text: string): void => void this.logged.push(text);
-    const settings = { onDisconnect: 'continue', outputBufferSize: 1000, modelRetries: 3 } as const;
+    const settings = {
+      onDisconnect: 'continue',
+      outputBufferSize: 1000,
+      modelRetries: 3,
+      delivery: { onUncertain: 'resend_marked', mirror: true, ttlMs: 24 * 60 * 60 * 1000 },
+    } as const;
     return new SessionRegistry({
       clock: this.clock,
       epoch: this.epoch,
@@ -202,6 +209,7 @@ export class TestRuntime {
         clock: this.clock,
         timezone: 'UTC',
         maxConcurrent: this.#options.maxConcurrent ?? 16,
+        chats: this.#options.chats?.(this) ?? noChats,
       }),
       settings: { ...settings, ...this.#options.settings },
       defaultAgent: () => null,
@@ -215,6 +223,7 @@ export class TestRuntime {
     this.model = new HeldModel();
     this.store = this.#openStore();
     this.sessions = this.#open();
+    if (this.#options.chats) return null;
     const report = await this.sessions.start();
     this.sessions.resume();
     return report;
@@ -225,12 +234,14 @@ export class TestRuntime {
   }
 }
 
-interface RuntimeOptions {
+export interface RuntimeOptions {
   agent?: Partial<Agent>;
   tools?: Tool[];
   maxConcurrent?: number;
   settings?: { onDisconnect?: 'continue' | 'pause'; outputBufferSize?: number };
   wrapStore?: (store: SessionStore) => SessionStore;
+  /** Asked at each start. */
+  chats?: (runtime: TestRuntime) => Chats;
 }
 
 export function say(actor: SessionActor, text: string, idempotencyKey?: string) {

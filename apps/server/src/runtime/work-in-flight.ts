@@ -5,6 +5,7 @@ import type { EffectRunner, EffectScope } from './effects.ts';
 interface Work {
   controller: AbortController;
   isQueued: boolean;
+  isBusy: boolean;
 }
 
 /**
@@ -40,6 +41,11 @@ export class WorkInFlight {
     return this.#works.size;
   }
 
+  /** Whether one of them is anything but a wait for a time, or for a chat that cannot be reached. */
+  get isBusy(): boolean {
+    return [...this.#works.values()].some((work) => work.isBusy);
+  }
+
   /** Whether one of them waits for a place. */
   get isQueued(): boolean {
     return [...this.#works.values()].some((work) => work.isQueued);
@@ -52,7 +58,7 @@ export class WorkInFlight {
   reconcile(
     owed: readonly Effect[],
     durable: ReadonlySet<string>,
-    scope: Omit<EffectScope, 'queued'>,
+    scope: Omit<EffectScope, 'queued' | 'busy'>,
   ): void {
     const keys = new Set(owed.map((effect) => effect.key));
     for (const [key, work] of this.#works) {
@@ -69,19 +75,23 @@ export class WorkInFlight {
     for (const work of this.#works.values()) work.controller.abort();
   }
 
-  #begin(effect: Effect, scope: Omit<EffectScope, 'queued'>): void {
-    const work: Work = { controller: new AbortController(), isQueued: false };
+  #begin(effect: Effect, scope: Omit<EffectScope, 'queued' | 'busy'>): void {
+    const isBusy = effect.type === 'call_model' || effect.type === 'run_tool';
+    const work: Work = { controller: new AbortController(), isQueued: false, isBusy };
     const { signal } = work.controller;
     this.#works.set(effect.key, work);
     const queued = (isQueued: boolean): void => {
       work.isQueued = isQueued;
+    };
+    const busy = (): void => {
+      work.isBusy = true;
     };
     const finish = (input: SessionInput | null): void => {
       this.#works.delete(effect.key);
       this.#onInput(signal.aborted ? null : input);
     };
     const run = async (): Promise<SessionInput> => {
-      const input = await this.#runner.run(effect, { ...scope, queued }, signal);
+      const input = await this.#runner.run(effect, { ...scope, queued, busy }, signal);
       await this.#beforeInput();
       return input;
     };
@@ -116,6 +126,12 @@ function failureOf(effect: Effect): SessionInput {
         details: {},
       };
     case 'wait_until':
-      return { type: 'deadline', turn: effect.turn };
+      return effect.input;
+    case 'deliver': {
+      const { out, part, attempt } = effect.delivery;
+      // Whether it was sent is not known here.
+      const error = { code: 'internal', message };
+      return { type: 'deliver_end', out, part, attempt, outcome: 'uncertain', error };
+    }
   }
 }

@@ -1,0 +1,59 @@
+import type { TextFormat } from '@duragent/protocol';
+import type { Chat } from '../core/session/state.ts';
+import type { DeliveryEnd } from '../core/session/session-input.ts';
+import type { TextLimits } from '../core/split.ts';
+
+/** One part of a delivery, as it is to be posted. */
+export interface PartToSend {
+  session: string;
+  chat: Chat;
+  out: string;
+  part: number;
+  parts: number;
+  attempt: number;
+  content: { type: 'text'; text: string; format: TextFormat } | { type: 'file'; artifact: string };
+  replyTo?: string;
+  /** The platform's message that this finishes. */
+  preview?: string;
+  /** An earlier try may have been posted. */
+  isUncertain: boolean;
+  onUncertain: 'resend_marked' | 'notify' | 'never';
+  /** Ms since 1970: dead from then on. */
+  expiresAt: number;
+  /** Ms since 1970 of the record that owes it. */
+  recordedAt: number;
+}
+
+/** The chats that sessions are shown in. */
+export interface Chats {
+  /** Bounds of a text part for a gateway. */
+  limits(gateway: string): TextLimits;
+  /** Whether a gateway can be reached, or could 30 s ago: its chats count as attached. */
+  isPresent(gateway: string): boolean;
+  /**
+   * Posts one part, when its gateway is ready and its turn in the chat has come. `begin` is awaited
+   * right before it is sent: what it records is durable then. Rejects only when the signal aborts.
+   */
+  send(
+    part: PartToSend,
+    options: { begin: () => Promise<void>; signal: AbortSignal },
+  ): Promise<DeliveryEnd>;
+  /** Shows the text so far of what the delivery `out` will finish. Best effort. */
+  preview(session: string, chat: Chat, out: string, text: () => string): void;
+  /** Says in which chats a session's turn works now; none: it does not. */
+  working(session: string, chats: readonly Chat[]): void;
+}
+
+/** For a server without gateways: what is owed to chats waits. */
+export const noChats: Chats = {
+  limits: () => ({ maxLength: 1900, unit: 'chars' }),
+  isPresent: () => false,
+  send: (_, { signal }) =>
+    new Promise((__, reject) => {
+      const stop = (): void => reject(signal.reason as Error);
+      if (signal.aborted) stop();
+      else signal.addEventListener('abort', stop, { once: true });
+    }),
+  preview: () => undefined,
+  working: () => undefined,
+};

@@ -1,0 +1,82 @@
+import { isKnownEvent, type StoredEvent } from '@duragent/protocol';
+import type { Effect } from '../core/session/next.ts';
+import type { DeliveryEnd, SessionInput } from '../core/session/session-input.ts';
+import { type Spoken, spokenText } from '../core/session/spoken-text.ts';
+import { type Clock, sleep } from '../ports/clock.ts';
+import type { Chats, PartToSend } from './chats.ts';
+import type { EffectScope } from './effects.ts';
+
+type Deliver = Extract<Effect, { type: 'deliver' }>;
+
+/** The longest time that a next try is waited for, should the wall clock have jumped. */
+const MAX_WAIT_MS = 60 * 60 * 1000;
+
+/** Posts one part of a delivery and gives the input that it ends in. */
+export async function deliver(
+  effect: Deliver,
+  scope: EffectScope,
+  { chats, clock, signal }: { chats: Chats; clock: Clock; signal: AbortSignal },
+): Promise<SessionInput> {
+  const { out, part, attempt, seq, retry_at } = effect.delivery;
+  const end = (what: DeliveryEnd): SessionInput => ({
+    type: 'deliver_end',
+    out,
+    part,
+    attempt,
+    ...what,
+  });
+  const event = await scope.event(seq);
+  const toSend = event && partOf(effect, event, scope.current().state.session);
+  if (!toSend) {
+    const message = `Record ${seq} does not hold this delivery.`;
+    return end({ outcome: 'dead', error: { code: 'internal', message } });
+  }
+  if (retry_at !== undefined) {
+    const wait = Math.min(Date.parse(retry_at) - clock.now(), MAX_WAIT_MS);
+    if (wait > 0) await sleep(clock, wait, signal);
+  }
+  const begin = async (): Promise<void> => {
+    scope.busy();
+    await scope.submit({ type: 'deliver_start', out, part, attempt });
+  };
+  return end(await chats.send(toSend, { begin, signal }));
+}
+
+function partOf(
+  { delivery: open, chat }: Deliver,
+  event: StoredEvent,
+  session: string,
+): PartToSend | null {
+  if (!isKnownEvent(event) || !isSpoken(event)) return null;
+  const delivery = event.deliveries?.find((one) => one.out === open.out);
+  const part = delivery?.parts[open.part - 1];
+  if (!delivery || !part) return null;
+  return {
+    session,
+    chat,
+    out: open.out,
+    part: open.part,
+    parts: open.parts,
+    attempt: open.attempt,
+    content:
+      'file' in part
+        ? { type: 'file', artifact: part.file }
+        : {
+            type: 'text',
+            text: part.prefix + spokenText(event).slice(part.from, part.to) + part.suffix,
+            format: delivery.format,
+          },
+    ...(delivery.reply_to !== undefined && open.part === 1 ? { replyTo: delivery.reply_to } : {}),
+    ...(open.preview !== undefined && open.part === 1 ? { preview: open.preview } : {}),
+    isUncertain: open.uncertain === true,
+    onUncertain: delivery.on_uncertain,
+    expiresAt: Date.parse(open.expires_at ?? delivery.expires_at),
+    recordedAt: Date.parse(event.at),
+  };
+}
+
+function isSpoken(event: StoredEvent): event is StoredEvent & Spoken {
+  return (
+    event.type === 'assistant_message' || event.type === 'user_message' || event.type === 'notice'
+  );
+}

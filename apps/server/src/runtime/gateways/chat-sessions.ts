@@ -1,0 +1,148 @@
+import { createHash } from 'node:crypto';
+import { type ChatAddress, DuragentError } from '@duragent/protocol';
+import { addressOf, chatKey } from '../../core/session/chat-key.ts';
+import type { SessionActor } from '../session-actor.ts';
+import type { SessionRegistry } from '../session-registry.ts';
+import type { ChatBindings, ChatPlace } from './bindings.ts';
+
+/** Who binds a chat, where no person asked for it. */
+export const BY_SERVER = 'server';
+
+/** Finds and makes the sessions of chats. All for one chat come one after another. */
+export class ChatSessions {
+  readonly #sessions: SessionRegistry;
+  readonly #bindings: ChatBindings;
+
+  constructor(sessions: SessionRegistry, bindings: ChatBindings) {
+    this.#sessions = sessions;
+    this.#bindings = bindings;
+  }
+
+  /** The open session that a chat drives now; null: none that can be spoken to. */
+  async current(place: ChatPlace): Promise<SessionActor | null> {
+    const session = this.#bindings.get(place);
+    if (session === null) return null;
+    const actor = await this.#openIfAlive(session);
+    const isBound = actor?.chats.some((chat) => chatKey(chat) === chatKey(place)) ?? false;
+    if (actor && isBound) return actor;
+    this.#bindings.drop(place, session);
+    return null;
+  }
+
+  /**
+   * The session that an arrival with the inbox number `n` is for: the chat's own, or the one it was
+   * attached to; made where there is none, or where the chat now has another agent.
+   */
+  async forArrival(place: ChatPlace, agent: string, n: number): Promise<SessionActor> {
+    const current = await this.current(place);
+    if (current && (current.agent === agent || this.#isAttached(current, place))) return current;
+    return this.fresh(place, agent, n);
+  }
+
+  /** A new session for a chat, from the arrival `n` on; asked for again, the one that was made then. */
+  async fresh(place: ChatPlace, agent: string, n: number): Promise<SessionActor> {
+    const before = this.#bindings.get(place);
+    const chat = { ...place, inbox: n - 1, by: BY_SERVER };
+    const actor = await this.#sessions.create({
+      agent,
+      origin: { kind: 'gateway', chat: addressOf(place) },
+      idempotencyKey: `chat ${chatKey(place)} ${n}`,
+      chat,
+    });
+    // The same request may have made it before a crash, and not bound it.
+    await actor.bind(chat);
+    await this.#moved(place, before, actor);
+    return actor;
+  }
+
+  /** Lets a chat show and drive a session. @throws DuragentError session_not_found, session_ended, conflict. */
+  async attach(place: ChatPlace, session: string, n: number, by: string): Promise<SessionActor> {
+    const before = this.#bindings.get(place);
+    const actor = await this.#sessions.open(session);
+    if (!(await actor.bind({ ...place, inbox: n, by }))) {
+      throw new DuragentError(
+        'conflict',
+        'That session has ended, or is shown in as many chats as one may be; /detach one of them.',
+      );
+    }
+    await this.#moved(place, before, actor);
+    return actor;
+  }
+
+  /** The newest session that was made for a chat and has not ended, other than `except`. */
+  ownOf(place: ChatPlace, except: string): string | null {
+    const key = chatKey(place);
+    const own = this.#sessions
+      .summaries()
+      .find(
+        ({ session, origin, ended_at }) =>
+          session !== except &&
+          ended_at === undefined &&
+          origin.chat !== undefined &&
+          chatKey(origin.chat) === key,
+      );
+    return own?.session ?? null;
+  }
+
+  /** A chat goes on under another id. */
+  async migrate(from: ChatAddress, chatId: string): Promise<void> {
+    for (const summary of this.#sessions.summaries()) {
+      for (const chat of summary.chats) {
+        if (chatKey({ ...chat, thread_id: undefined }) !== chatKey(from)) continue;
+        const actor = await this.#openIfAlive(summary.session);
+        if (!actor) continue;
+        const place = { ...placeOfChat(chat), chat_id: chatId };
+        // What comes under the new id has numbers of its own that are higher than any before.
+        if (await actor.bind({ ...place, inbox: chat.inbox, by: BY_SERVER })) {
+          this.#bindings.set(place, summary.session);
+          await actor.unbind(chat, BY_SERVER);
+          this.#bindings.drop(placeOfChat(chat), summary.session);
+        }
+      }
+    }
+  }
+
+  async #moved(place: ChatPlace, before: string | null, to: SessionActor): Promise<void> {
+    this.#bindings.set(place, to.session);
+    if (before === null || before === to.session) return;
+    const old = await this.#openIfAlive(before);
+    await old?.unbind(place, BY_SERVER);
+  }
+
+  /** Whether a person attached the chat to a session that was not made for it. */
+  #isAttached(actor: SessionActor, place: ChatPlace): boolean {
+    const { chat } = actor.summary().origin;
+    return chat === undefined || chatKey(chat) !== chatKey(place);
+  }
+
+  async #openIfAlive(session: string): Promise<SessionActor | null> {
+    try {
+      const actor = await this.#sessions.open(session);
+      const { status } = actor.view();
+      return status === 'ended' || status === 'quarantined' ? null : actor;
+    } catch (error) {
+      if (error instanceof DuragentError && isGone(error)) return null;
+      throw error;
+    }
+  }
+}
+
+function isGone({ code }: DuragentError): boolean {
+  return code === 'session_not_found' || code === 'log_newer' || code === 'log_corrupt';
+}
+
+function placeOfChat(chat: ChatPlace): ChatPlace {
+  return {
+    ...addressOf(chat),
+    chat_type: chat.chat_type,
+    ...(chat.peer === undefined ? {} : { peer: chat.peer }),
+  };
+}
+
+/** The id of a file that an arrival brought: the same however often it is handed over. */
+export function artifactIdOf(account: string, n: number, index: number): string {
+  const alphabet = '0123456789abcdefghjkmnpqrstvwxyz';
+  const hash = createHash('sha256').update(`${account}\n${n}\n${index}`).digest();
+  const letters = Array.from(hash.subarray(0, 26), (byte) => alphabet[byte & 31]);
+  return `art_${letters.join('')}`;
+}

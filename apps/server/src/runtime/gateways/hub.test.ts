@@ -1,0 +1,422 @@
+import { describe, expect, test } from 'vitest';
+import { defaultAccess } from '../../core/agent-access.ts';
+import { ticks } from '../testing.ts';
+import { REPEATED_MARK } from './outlet.ts';
+import { inGroup, TestHub } from './testing.ts';
+
+const byNumber = (a: number, b: number): number => a - b;
+
+describe('a message in a direct chat', () => {
+  test('is acknowledged when it is durable, and answered in its chat', async () => {
+    const hub = await new TestHub().start();
+    await hub.tell('hello');
+    await hub.answer('Hi Ann.');
+    expect(hub.gateway.texts('ann')).toEqual(['Hi Ann.']);
+    expect(hub.runtime.sessions.summaries()).toMatchObject([{ turns: 1, owed: 0 }]);
+  });
+
+  test('goes on in its session, and not in that of another person', async () => {
+    const hub = await new TestHub().start();
+    await hub.tell('one');
+    await hub.answer('1');
+    await hub.tell('two');
+    await hub.answer('2');
+    await hub.tell('other', { from: 'bob' });
+    await hub.answer('3');
+    expect(
+      hub.runtime.sessions
+        .summaries()
+        .map((one) => one.turns)
+        .sort(byNumber),
+    ).toEqual([1, 2]);
+    expect(hub.gateway.texts('bob')).toEqual(['3']);
+  });
+
+  test('of two people in one chat id goes to two sessions', async () => {
+    const hub = await new TestHub().start();
+    await hub.tell('one', { from: 'ann', chat_id: 'shared' });
+    await hub.tell('two', { from: 'bob', chat_id: 'shared' });
+    expect(hub.runtime.sessions.summaries()).toHaveLength(2);
+  });
+
+  test('that comes twice is one message', async () => {
+    const hub = await new TestHub().start();
+    const message = hub.message('hello');
+    await Promise.all([hub.send(message), hub.send(message)]);
+    await hub.answer('Hi.');
+    await hub.send(message);
+    expect(hub.runtime.model.calls).toHaveLength(1);
+    expect(hub.gateway.texts('ann')).toEqual(['Hi.']);
+  });
+
+  test('comes once also when the server dies before or after it was handed over', async () => {
+    const hub = await new TestHub().start();
+    const message = hub.message('hello');
+    await hub.gateway.host.inbound(message);
+    await hub.restart();
+    await hub.send(message);
+    await hub.runtime.clock.advance(11_000);
+    await hub.answer('Hi.');
+    expect(hub.gateway.texts('ann')).toEqual(['Hi.']);
+    await hub.restart();
+    await hub.send(message);
+    await hub.runtime.clock.advance(11_000);
+    expect(hub.gateway.texts('ann')).toEqual([]);
+    expect(hub.runtime.sessions.summaries()).toHaveLength(1);
+  });
+
+  test('of a stranger is answered with a code, and with the agent once the owner gave it', async () => {
+    const access = { ...defaultAccess, owners: ['fake:owner'] };
+    const hub = await new TestHub({ agent: { access } }).start();
+    await hub.tell('let me in');
+    const [told = ''] = hub.gateway.texts('ann');
+    const code = /code is ([A-Z0-9]{8})/.exec(told)?.[1] ?? '';
+    expect(hub.runtime.sessions.summaries()).toEqual([]);
+    await hub.tell(`/approve ${code}`, { from: 'mallory' });
+    expect(hub.book.pairings).toEqual([]);
+    await hub.tell(`/approve ${code}`, { from: 'owner' });
+    expect(hub.gateway.texts('owner').at(-1)).toContain('may now speak');
+    expect(hub.gateway.texts('ann').at(-1)).toContain('let in');
+    await hub.tell('hello');
+    await hub.answer('Hi.');
+    expect(hub.gateway.texts('ann').at(-1)).toBe('Hi.');
+  });
+
+  test('brings its files as artifacts', async () => {
+    const hub = await new TestHub().start();
+    const media = [
+      { path: 'a.txt', name: 'a.txt', mime: 'text/plain', size: 3, sha256: '0'.repeat(64) },
+    ];
+    await hub.tell('', { content: { media } });
+    const [session = ''] = hub.runtime.sessions.summaries().map((one) => one.session);
+    const actor = await hub.runtime.sessions.open(session);
+    const records = await actor.read(0, 100);
+    const said = records
+      .map((record) => record.event)
+      .find((event) => event.type === 'user_message');
+    expect(said).toMatchObject({ content: [{ type: 'file', name: 'a.txt', size: 3 }] });
+  });
+});
+
+describe('an arrival that cannot be kept', () => {
+  test('keeps those behind it from being taken, until the gateway starts anew', async () => {
+    const hub = await new TestHub().start();
+    hub.gateway.host.settings();
+    hub.refuseAppends = 1;
+    const [first, second] = [hub.message('one'), hub.message('two')];
+    await expect(hub.send(first)).rejects.toMatchObject({ code: 'storage_full' });
+    await expect(hub.send(second)).rejects.toMatchObject({ code: 'storage_failed' });
+    hub.gateway.host.settings();
+    await hub.send(first);
+    await hub.send(second);
+    await hub.runtime.clock.advance(2_000);
+    const [session = ''] = hub.runtime.sessions.summaries().map((one) => one.session);
+    const actor = await hub.runtime.sessions.open(session);
+    const events = (await actor.read(0, 100)).map((record) => record.event);
+    const said = events.flatMap((event) => (event.type === 'user_message' ? [event] : []));
+    expect(said).toMatchObject([{ source: { inbox: { n: 1 } } }, { source: { inbox: { n: 2 } } }]);
+  });
+});
+
+describe('a message in a group', () => {
+  test('is overheard until the bot is mentioned, and then given with it', async () => {
+    const hub = await new TestHub().start();
+    await hub.tell('lunch?', { ...inGroup('g1'), from: 'ann' });
+    await hub.tell('yes', { ...inGroup('g1'), from: 'bob' });
+    expect(hub.runtime.model.calls).toHaveLength(0);
+    await hub.tell('@my_bot where?', { ...inGroup('g1'), from: 'ann', mentions_bot: true });
+    const [, ...texts] = hub.runtime.model.calls[0]?.request.messages.flatMap((message) =>
+      message.role === 'user' ? ['', ...message.text.split('\n')] : [],
+    ) ?? [''];
+    expect(texts.filter((text) => text !== '')).toEqual([
+      '[Said in this chat meanwhile, not to you:]',
+      'ann: lunch?',
+      'bob: yes',
+      'ann: @my_bot where?',
+    ]);
+    await hub.answer('The usual.');
+    expect(hub.gateway.posts).toMatchObject([{ chat_id: 'g1', reply_to: 'p3' }]);
+  });
+
+  test('of a topic has a session of its own', async () => {
+    const hub = await new TestHub().start();
+    await hub.tell('a', { ...inGroup('g1'), thread_id: 't1', mentions_bot: true });
+    await hub.answer('A');
+    await hub.tell('b', { ...inGroup('g1'), thread_id: 't2', mentions_bot: true });
+    await hub.answer('B');
+    expect(hub.gateway.posts.map((post) => [post.thread_id, post.text])).toEqual([
+      ['t1', 'A'],
+      ['t2', 'B'],
+    ]);
+    expect(hub.runtime.sessions.summaries()).toHaveLength(2);
+  });
+
+  test('that migrates keeps its session', async () => {
+    const hub = await new TestHub().start();
+    await hub.tell('a', { ...inGroup('g1'), mentions_bot: true });
+    await hub.answer('A');
+    await hub.send({ type: 'chat_migrated', event_id: 'mig', chat_id: 'g1', new_chat_id: 'g2' });
+    await hub.tell('b', { ...inGroup('g2'), mentions_bot: true });
+    await hub.answer('B');
+    expect(hub.runtime.sessions.summaries()).toMatchObject([{ turns: 2 }]);
+    expect(hub.gateway.texts('g2')).toEqual(['B']);
+  });
+});
+
+describe('an answer', () => {
+  test('waits for its gateway', async () => {
+    const hub = await new TestHub().start();
+    await hub.tell('hello');
+    hub.gateway.down();
+    await hub.answer('Hi.');
+    expect(hub.gateway.texts('ann')).toEqual([]);
+    hub.gateway.ready(['ack']);
+    await ticks();
+    expect(hub.gateway.texts('ann')).toEqual(['Hi.']);
+  });
+
+  test('that a crash left uncertain comes again with a mark', async () => {
+    const hub = await new TestHub().start(['ack']);
+    hub.gateway.answer = (request) => {
+      hub.gateway.perform(request);
+      return new Promise(() => undefined);
+    };
+    await hub.tell('hello');
+    await hub.answer('Hi.');
+    expect(hub.gateway.texts('ann')).toEqual(['Hi.']);
+    await hub.restart(['ack']);
+    await ticks();
+    expect(hub.gateway.texts('ann')).toEqual([`${REPEATED_MARK}Hi.`]);
+  });
+
+  test('that was looked for and found is not sent again', async () => {
+    const hub = await new TestHub().start(['ack', 'find']);
+    hub.gateway.answer = (request) => {
+      hub.gateway.perform(request);
+      return { type: 'lost', reason: 'it died' };
+    };
+    await hub.tell('hello');
+    const answered = hub.answer('Hi.');
+    await answered;
+    hub.gateway.answer = (request) =>
+      request.type === 'find_message'
+        ? {
+            type: 'answered',
+            answer: { type: 'message_found', request_id: request.request_id, message_id: 'm1' },
+          }
+        : undefined;
+    await hub.runtime.clock.advance(5000);
+    expect(hub.gateway.texts('ann')).toEqual(['Hi.']);
+    expect(hub.runtime.sessions.summaries()).toMatchObject([{ owed: 0, dead: 0 }]);
+  });
+
+  test('that is refused for good is dead, and the next one comes', async () => {
+    const hub = await new TestHub().start();
+    hub.gateway.answer = ({ request_id }) => ({
+      type: 'answered',
+      answer: { type: 'command_error', request_id, code: 'blocked', message: '', uncertain: false },
+    });
+    await hub.tell('hello');
+    await hub.answer('Hi.');
+    expect(hub.runtime.sessions.summaries()).toMatchObject([{ owed: 0, dead: 1 }]);
+    hub.gateway.answer = () => undefined;
+    await hub.tell('again');
+    await hub.answer('Yes.');
+    expect(hub.gateway.texts('ann')).toEqual(['Yes.']);
+  });
+
+  test('waits as long as the platform asks', async () => {
+    const hub = await new TestHub().start();
+    hub.gateway.answer = ({ request_id }) => ({
+      type: 'answered',
+      answer: {
+        type: 'command_error',
+        request_id,
+        code: 'rate_limited',
+        message: '',
+        retry_after_ms: 7000,
+        uncertain: false,
+      },
+    });
+    await hub.tell('hello');
+    await hub.answer('Hi.');
+    hub.gateway.answer = () => undefined;
+    await hub.runtime.clock.advance(6900);
+    expect(hub.gateway.texts('ann')).toEqual([]);
+    await hub.runtime.clock.advance(200);
+    expect(hub.gateway.texts('ann')).toEqual(['Hi.']);
+  });
+
+  test('grows in a preview and is finished in it', async () => {
+    const hub = await new TestHub().start(['ack', 'edit', 'preview']);
+    await hub.tell('hello');
+    const call = hub.runtime.model.calls.at(-1);
+    call?.text('Hello there, this is the beginning of it. ');
+    await hub.runtime.clock.advance(300);
+    const [preview] = hub.gateway.previews;
+    expect(preview?.content).toContain('Hello');
+    hub.gateway.host.event({
+      type: 'preview_posted',
+      preview_id: preview?.preview_id ?? '',
+      message_id: 'm77',
+    });
+    hub.gateway.posts.push({ id: 'm77', chat_id: 'ann', text: 'Hello', keyboard: [] });
+    await ticks();
+    call?.text('And this is the end.');
+    await hub.answer('Hello there, this is the beginning of it. And this is the end.');
+    await hub.runtime.clock.advance(1000);
+    expect(hub.gateway.texts('ann')).toEqual([
+      'Hello there, this is the beginning of it. And this is the end.',
+    ]);
+  });
+
+  test('is preceded by the sign that the bot writes', async () => {
+    const hub = await new TestHub().start();
+    await hub.tell('hello');
+    await hub.runtime.clock.advance(4500);
+    expect(hub.gateway.typing.length).toBeGreaterThanOrEqual(2);
+    await hub.answer('Hi.');
+    const shown = hub.gateway.typing.length;
+    await hub.runtime.clock.advance(20_000);
+    expect(hub.gateway.typing).toHaveLength(shown);
+  });
+});
+
+describe('a slash command', () => {
+  test('begins a fresh session, once also when it comes again after a crash', async () => {
+    const hub = await new TestHub().start();
+    await hub.tell('one');
+    await hub.answer('1');
+    await hub.tell('/new');
+    await hub.tell('two');
+    await hub.answer('2');
+    await hub.restart();
+    await hub.runtime.clock.advance(20_000);
+    await hub.tell('three');
+    await hub.answer('3');
+    const turns = hub.runtime.sessions.summaries().map((one) => one.turns);
+    expect(turns.sort(byNumber)).toEqual([1, 2]);
+  });
+
+  test('ends the old session with /reset', async () => {
+    const hub = await new TestHub().start();
+    await hub.tell('one');
+    await hub.answer('1');
+    await hub.tell('/reset');
+    const ended = hub.runtime.sessions.summaries().map((one) => one.end_reason);
+    expect(ended).toEqual(expect.arrayContaining(['reset', undefined]));
+  });
+
+  test('stops the turn', async () => {
+    const hub = await new TestHub().start();
+    await hub.tell('one');
+    await hub.tell('/stop');
+    expect(hub.gateway.texts('ann').at(-1)).toContain('Stopped.');
+  });
+
+  test('attaches the chat to another session, and detach gives it back its own', async () => {
+    const access = {
+      ...defaultAccess,
+      owners: ['fake:ann'],
+      dm: { policy: 'open' as const, allowlist: [] },
+    };
+    const hub = await new TestHub({ agent: { access } }).start();
+    await hub.tell('mine');
+    await hub.answer('1');
+    const other = await hub.runtime.sessions.create({ origin: { kind: 'cli' } });
+    await hub.tell(`/attach ${other.session}`);
+    await hub.tell('in the other');
+    await hub.answer('2');
+    expect(other.view()).toMatchObject({ turns: 1 });
+    await hub.tell('/detach');
+    await hub.tell('mine again');
+    await hub.answer('3');
+    expect(other.view()).toMatchObject({ turns: 1 });
+    expect(
+      hub.runtime.sessions
+        .summaries()
+        .map((one) => one.turns)
+        .sort(byNumber),
+    ).toEqual([1, 2]);
+  });
+
+  test('does not show the sessions of others', async () => {
+    const hub = await new TestHub().start();
+    await hub.tell('secret', { from: 'bob' });
+    await hub.answer('1');
+    const [bobs = ''] = hub.runtime.sessions.summaries().map((one) => one.session);
+    await hub.tell('/sessions');
+    expect(hub.gateway.texts('ann').at(-1)).not.toContain(bobs);
+    await hub.tell(`/attach ${bobs}`);
+    expect(hub.gateway.texts('ann').at(-1)).toContain('no such session');
+  });
+
+  test('for owners is refused to others, also by a button', async () => {
+    const access = {
+      ...defaultAccess,
+      owners: ['fake:ann'],
+      groups: { ...defaultAccess.groups, policy: 'open' as const },
+    };
+    const hub = await new TestHub({ agent: { access } }).start();
+    await hub.tell('hi', { ...inGroup('g1'), mentions_bot: true });
+    await hub.answer('Hi.');
+    await hub.tell('/queue', inGroup('g1'));
+    const card = hub.gateway.posts.at(-1);
+    expect(card?.keyboard).toContain('/queue drop');
+    const press = (from: string, id: string) =>
+      hub.send({
+        type: 'callback_query',
+        event_id: id,
+        callback_query_id: id,
+        chat_id: 'g1',
+        chat_type: 'group',
+        sender: { id: from, is_bot: false },
+        message_id: card?.id ?? '',
+        data: '/queue drop',
+      });
+    await press('bob', 'q1');
+    expect(hub.gateway.pressAnswers.at(-1)).toContain('Only an owner');
+    await press('ann', 'q2');
+    expect(hub.gateway.pressAnswers.at(-1)).toContain('drop');
+    expect(hub.runtime.sessions.summaries()).toMatchObject([{ settings: { queue: 'drop' } }]);
+  });
+
+  test('that nobody knows goes to the agent', async () => {
+    const hub = await new TestHub().start();
+    await hub.tell('/weather Berlin');
+    expect(hub.runtime.model.calls).toHaveLength(1);
+  });
+});
+
+describe('a session in a chat', () => {
+  test('shows there what is said elsewhere', async () => {
+    const hub = await new TestHub().start();
+    await hub.tell('hello');
+    await hub.answer('Hi.');
+    const [session = ''] = hub.runtime.sessions.summaries().map((one) => one.session);
+    const actor = await hub.runtime.sessions.open(session);
+    await actor.receive({
+      content: [{ type: 'text', text: 'from here' }],
+      handling: 'turn',
+      source: { kind: 'cli', sender: { name: 'bob' } },
+    });
+    await ticks();
+    await hub.answer('To both.');
+    expect(hub.gateway.texts('ann')).toEqual(['Hi.', 'bob (terminal): from here', 'To both.']);
+  });
+
+  test('counts as attached while its gateway is ready, and for 30 s after', async () => {
+    const hub = await new TestHub().start();
+    await hub.tell('hello');
+    const [session = ''] = hub.runtime.sessions.summaries().map((one) => one.session);
+    const actor = await hub.runtime.sessions.open(session);
+    expect(actor.view().status).toBe('active');
+    hub.gateway.down();
+    await hub.runtime.clock.advance(29_000);
+    expect(actor.view().status).toBe('active');
+    await hub.runtime.clock.advance(2_000);
+    expect(actor.view().status).toBe('running');
+    hub.gateway.ready([]);
+    expect(actor.view().status).toBe('active');
+  });
+});

@@ -1,0 +1,315 @@
+import { DEFAULT_LIMITS, DuragentError, type GatewayEventOf } from '@duragent/protocol';
+import { arrivalOf } from '../../core/arrival.ts';
+import type { Chat } from '../../core/session/state.ts';
+import type { AccessStore } from '../../ports/access-store.ts';
+import type { AgentCatalog } from '../../ports/agent-catalog.ts';
+import type { ArtifactStore } from '../../ports/artifact-store.ts';
+import type { Clock } from '../../ports/clock.ts';
+import type { GatewayRunner, GatewaySpec, GatewayStatus } from '../../ports/gateway.ts';
+import type { InboxStore } from '../../ports/inbox.ts';
+import type { Chats, PartToSend } from '../chats.ts';
+import type { Logger } from '../session-actor.ts';
+import type { SessionRegistry } from '../session-registry.ts';
+import { runSlashCommand } from '../slash-commands.ts';
+import { type AccountDeps, GatewayAccount } from './account.ts';
+import { ChatBindings, type ChatPlace } from './bindings.ts';
+import { ChatSessions } from './chat-sessions.ts';
+import type { GatewayLink } from './gateway-link.ts';
+import type { Ask } from './handover.ts';
+import { Judge, type RoutingSettings } from './judge.ts';
+import { limitsOfParts, Outlet } from './outlet.ts';
+import { PairingDesk } from './pairing-desk.ts';
+import { Previews } from './previews.ts';
+import { Typing } from './typing.ts';
+
+export interface HubDeps {
+  clock: Clock;
+  log: Logger;
+  agents: AgentCatalog;
+  runner: GatewayRunner;
+  inboxes: InboxStore;
+  artifacts: ArtifactStore;
+  access: AccessStore;
+  /** The folder that a gateway puts files into. */
+  mediaDir: (gateway: string) => string;
+  /** Makes what a gateway needs before its first start. */
+  prepare: (gateway: string) => Promise<void>;
+}
+
+/** One gateway as it is listed. */
+export interface GatewayView extends GatewayStatus {
+  name: string;
+}
+
+/** Where sessions and chats meet: runs the gateways, and takes what is said from the ones to the others. */
+export class GatewayHub implements Chats {
+  readonly #deps: HubDeps;
+  readonly #bindings = new ChatBindings();
+  readonly #accounts = new Map<string, GatewayAccount>();
+  readonly #previews: Previews;
+  readonly #typing: Typing;
+  readonly #outlet: Outlet;
+  readonly #judge: Judge;
+  readonly pairing: PairingDesk;
+  readonly #closing = new AbortController();
+  /** Resolved, and made anew, when the list of gateways has changed. */
+  #listed = Promise.withResolvers<void>();
+  #sessions: SessionRegistry | null = null;
+  #chats: ChatSessions | null = null;
+  /** Changes of the list, one after another. */
+  #changing: Promise<void> = Promise.resolve();
+
+  constructor(deps: HubDeps, routing: RoutingSettings) {
+    this.#deps = deps;
+    const link = (gateway: string): GatewayLink | null => this.#accounts.get(gateway)?.link ?? null;
+    this.#previews = new Previews(deps.clock, link);
+    this.#typing = new Typing(deps.clock, link);
+    this.#outlet = new Outlet({
+      clock: deps.clock,
+      artifacts: deps.artifacts,
+      previews: this.#previews,
+      link,
+      whenListed: () => this.#listed.promise,
+    });
+    this.pairing = new PairingDesk(deps.access, deps.clock);
+    this.#judge = new Judge(
+      {
+        clock: deps.clock,
+        agents: deps.agents,
+        access: deps.access,
+        bindings: this.#bindings,
+        activationOf: (session) => this.#registry().summary(session).settings.activation,
+      },
+      routing,
+    );
+  }
+
+  /** Starts the gateways. The sessions are known to the registry by now. */
+  async start(sessions: SessionRegistry, specs: readonly GatewaySpec[]): Promise<void> {
+    this.#sessions = sessions;
+    this.#chats = new ChatSessions(sessions, this.#bindings);
+    this.#bindings.learn(sessions.summaries().filter(({ ended_at }) => ended_at === undefined));
+    await this.reload(specs, this.#judge.routing);
+  }
+
+  /** Starts, stops and restarts exactly the gateways that changed. @returns their names. */
+  async reload(
+    specs: readonly GatewaySpec[],
+    routing: RoutingSettings,
+  ): Promise<{ started: string[]; stopped: string[]; restarted: string[] }> {
+    const report = { started: [] as string[], stopped: [] as string[], restarted: [] as string[] };
+    this.#judge.routing = routing;
+    const change = this.#changing.then(async () => {
+      const wanted = new Map(specs.map((spec) => [spec.name, spec]));
+      const ended: Promise<void>[] = [];
+      for (const [name, account] of this.#accounts) {
+        const spec = wanted.get(name);
+        if (spec && JSON.stringify(spec) === JSON.stringify(account.spec)) {
+          wanted.delete(name);
+          continue;
+        }
+        (spec ? report.restarted : report.stopped).push(name);
+        this.#accounts.delete(name);
+        ended.push(account.close());
+      }
+      await Promise.all(ended);
+      for (const spec of wanted.values()) {
+        if (this.#closing.signal.aborted) return;
+        if (!report.restarted.includes(spec.name)) report.started.push(spec.name);
+        await this.#open(spec);
+      }
+    });
+    this.#changing = change.catch(() => undefined);
+    await change;
+    this.#listed.resolve();
+    this.#listed = Promise.withResolvers<void>();
+    this.#sessions?.presenceChanged();
+    return report;
+  }
+
+  /** All gateways and how they are. */
+  list(): GatewayView[] {
+    return [...this.#accounts.values()].flatMap((account) => {
+      const status = account.running?.status;
+      return status ? [{ name: account.spec.name, ...status }] : [];
+    });
+  }
+
+  /** Ends a gateway's process and starts it anew. @throws DuragentError not_found. */
+  async restart(name: string): Promise<void> {
+    await this.#account(name).running?.restart();
+  }
+
+  /** A gateway's newest lines of log. @throws DuragentError not_found. */
+  logOf(name: string): readonly string[] {
+    return this.#account(name).running?.log ?? [];
+  }
+
+  /** The session that a chat or thread shows; null: none. */
+  sessionOf(chat: { gateway: string; chat_id: string; thread_id?: string }): string | null {
+    return this.#bindings.find({ ...chat, account: chat.gateway });
+  }
+
+  /** Tells somebody who was let in. Best effort. */
+  welcome(chat: { gateway: string; chat_id: string; thread_id?: string }): void {
+    const place: ChatPlace = { ...chat, account: chat.gateway, chat_type: 'dm' };
+    this.#say(place, 'You were let in. Write something.', {});
+  }
+
+  /** Takes nothing more from the platforms: they keep it. What is being answered goes on. */
+  stopIntake(): void {
+    for (const account of this.#accounts.values()) account.stopIntake();
+  }
+
+  /** Ends every gateway. What is owed to chats stays owed. */
+  async close(): Promise<void> {
+    this.#closing.abort(new DuragentError('draining', 'The server is stopping.'));
+    this.#typing.close();
+    await this.#changing;
+    const accounts = [...this.#accounts.values()];
+    this.#accounts.clear();
+    await Promise.allSettled(accounts.map((account) => account.close()));
+  }
+
+  limits(gateway: string) {
+    return limitsOfParts(this.#accounts.get(gateway)?.link.limits ?? DEFAULT_LIMITS);
+  }
+
+  isPresent(gateway: string): boolean {
+    return this.#accounts.get(gateway)?.link.isPresent ?? false;
+  }
+
+  send(part: PartToSend, options: { begin: () => Promise<void>; signal: AbortSignal }) {
+    return this.#outlet.send(part, options);
+  }
+
+  preview(session: string, chat: Chat, out: string, text: () => string): void {
+    this.#previews.show(session, chat, out, text);
+  }
+
+  working(session: string, chats: readonly Chat[]): void {
+    this.#typing.set(session, chats);
+  }
+
+  async #open(spec: GatewaySpec): Promise<void> {
+    const { log, inboxes } = this.#deps;
+    try {
+      await this.#deps.prepare(spec.name);
+      const opened = await inboxes.open(spec.name);
+      const account = new GatewayAccount(spec, opened, this.#accountDeps());
+      this.#accounts.set(spec.name, account);
+      account.start();
+    } catch (error) {
+      // The others go on: one damaged inbox is no reason to be silent everywhere.
+      log.error({ gateway: spec.name, err: error }, 'gateway not started');
+    }
+  }
+
+  #accountDeps(): AccountDeps {
+    const { clock, log, artifacts, runner, mediaDir } = this.#deps;
+    const chats = this.#chats;
+    if (!chats) throw new Error('the hub was not started');
+    return {
+      clock,
+      log,
+      artifacts,
+      runner,
+      mediaDir,
+      judge: this.#judge,
+      sessions: chats,
+      typeOf: (address) => this.#bindings.typeOf(address),
+      onAsk: (ask) => this.#answer(ask, chats),
+      onStranger: async (ask) => {
+        const text = await this.pairing.ask(ask);
+        if (text !== null) this.#say(ask.place, text, {});
+      },
+      onPreview: (event) => this.#previewPosted(event),
+      onPresence: () => this.#sessions?.presenceChanged(),
+      onStatus: (gateway, { state, reason }) =>
+        log.info({ gateway, state, reason }, `gateway ${state}`),
+    };
+  }
+
+  /** Does what a slash command or a press asks for, if whoever asks may still do so. */
+  async #answer(ask: Ask, chats: ChatSessions): Promise<void> {
+    const { place, event } = ask;
+    const arrival = arrivalOf(place.gateway, event, place.chat_type);
+    const agent = arrival && (await this.#judge.agentFor(arrival));
+    if (!arrival || !agent) return;
+    const access = await this.#judge.access(agent, arrival);
+    const isPress = event.type === 'callback_query';
+    const isAllowed = access.disposition === 'allow';
+    const link = this.#accounts.get(place.gateway)?.link;
+    const answer = isAllowed
+      ? await runSlashCommand(
+          {
+            place,
+            agent: agent.name,
+            n: ask.n,
+            text: isPress ? event.data : (event.content.text ?? ''),
+            by: `${place.gateway}:${event.sender.id}`,
+            isOwner: access.isOwner,
+            username: link?.username,
+          },
+          {
+            chats,
+            pairing: this.pairing,
+            summaries: () => this.#registry().summaries(),
+            welcome: (chat) => this.welcome(chat),
+          },
+        )
+      : { text: 'You may not do this here.' };
+    if (!answer) return;
+    if (!isPress) {
+      this.#say(place, answer.text, {
+        ...(answer.keyboard ? { keyboard: answer.keyboard } : {}),
+        replyTo: event.message_id,
+      });
+      return;
+    }
+    const press = {
+      place,
+      callbackQueryId: event.callback_query_id,
+      messageId: event.message_id,
+    };
+    const shown = isAllowed ? { toast: answer.text, text: answer.text } : { toast: answer.text };
+    this.#inBackground(this.#outlet.answerPress(press, shown, this.#closing.signal));
+  }
+
+  #say(
+    place: ChatPlace,
+    text: string,
+    options: Omit<Parameters<Outlet['say']>[2], 'signal'>,
+  ): void {
+    const { signal } = this.#closing;
+    this.#inBackground(this.#outlet.say(place, text, { ...options, signal }));
+  }
+
+  #inBackground(work: Promise<unknown>): void {
+    work.catch((error: unknown) => {
+      if (!this.#closing.signal.aborted) this.#deps.log.warn({ err: error }, 'answer not sent');
+    });
+  }
+
+  #previewPosted({ preview_id: out, message_id }: GatewayEventOf<'preview_posted'>): void {
+    const session = this.#previews.sessionOf(out);
+    const actor = session === null ? undefined : this.#sessions?.opened(session);
+    // One that cannot be recorded is as one that was not seen.
+    actor?.previewPosted(out, message_id).catch(() => undefined);
+  }
+
+  #account(name: string): GatewayAccount {
+    const account = this.#accounts.get(name);
+    if (account) return account;
+    const known = [...this.#accounts.keys()].join(', ');
+    throw new DuragentError(
+      'not_found',
+      `There is no gateway named ${name.slice(0, 63)}. ${known === '' ? 'None is configured (gateways.external).' : `There are: ${known}.`}`,
+    );
+  }
+
+  #registry(): SessionRegistry {
+    if (!this.#sessions) throw new Error('the hub was not started');
+    return this.#sessions;
+  }
+}

@@ -1,0 +1,118 @@
+import type { InboundEvent } from '@duragent/protocol';
+import { evaluateAccess } from '../../core/access.ts';
+import { isActivated } from '../../core/activation.ts';
+import type { Agent } from '../../core/agent.ts';
+import { type Arrival, arrivalOf } from '../../core/arrival.ts';
+import { pairedSenders } from '../../core/pairing.ts';
+import { resolveRoute, type Route } from '../../core/routing.ts';
+import { findSlashCommand, parseSlashCommand } from '../../core/slash-command.ts';
+import type { AccessStore } from '../../ports/access-store.ts';
+import type { AgentCatalog } from '../../ports/agent-catalog.ts';
+import type { Clock } from '../../ports/clock.ts';
+import type { Disposition } from '../../ports/inbox.ts';
+import type { ChatBindings, ChatPlace } from './bindings.ts';
+
+/** How long a list of the agents' names is good for, in ms. */
+const NAMES_MS = 1_000;
+
+/** What route and access make of an arrival. */
+export interface Judgement {
+  disposition: Disposition;
+  agent?: string;
+}
+
+export interface JudgeDeps {
+  clock: Clock;
+  agents: AgentCatalog;
+  access: AccessStore;
+  bindings: ChatBindings;
+  /** What people set for a session. */
+  activationOf: (session: string) => 'mention' | 'always' | null;
+}
+
+export interface RoutingSettings {
+  routes: readonly Route[];
+  defaultAgent: string | null;
+}
+
+/** Decides who is heard by whom: route, access, activation, in this order. The same for every gateway. */
+export class Judge {
+  readonly #deps: JudgeDeps;
+  routing: RoutingSettings;
+  #names: { at: number; names: Promise<readonly string[]> } | null = null;
+
+  constructor(deps: JudgeDeps, routing: RoutingSettings) {
+    this.#deps = deps;
+    this.routing = routing;
+  }
+
+  /** Judges an event of a gateway. `username`: the bot's own, without `@`. */
+  async judge(gateway: string, event: InboundEvent, username?: string): Promise<Judgement> {
+    if (event.type === 'chat_migrated') return { disposition: 'migrate' };
+    const { bindings } = this.#deps;
+    const address = { gateway, account: gateway, chat_id: event.chat_id };
+    const arrival = arrivalOf(gateway, event, bindings.typeOf(address));
+    const agent = arrival && (await this.agentFor(arrival));
+    if (!arrival || !agent) return { disposition: 'no_route' };
+    const { disposition } = await this.access(agent, arrival);
+    const judged = (what: Disposition): Judgement => ({ disposition: what, agent: agent.name });
+    if (disposition === 'block') return { disposition };
+    if (disposition !== 'allow') return judged(disposition);
+    if (event.type === 'callback_query') return judged('command');
+    const slash = parseSlashCommand(event.content.text ?? '', username);
+    if (slash && findSlashCommand(slash.name) && !event.edited) return judged('command');
+    if (arrival.chatType === 'dm') return judged('turn');
+    const session = bindings.get(placeOf(gateway, event));
+    const set = session === null ? null : this.#deps.activationOf(session);
+    const isForUs = isActivated(set ?? agent.access.groups.activation, {
+      mentionsBot: event.mentions_bot,
+      replyToBot: event.reply_to_bot,
+      isCommand: slash !== null,
+    });
+    return judged(isForUs ? 'turn' : 'passive');
+  }
+
+  /** The agent that an arrival is for; null: none, or it does not load. */
+  async agentFor(arrival: Arrival): Promise<Agent | null> {
+    const { routes, defaultAgent } = this.routing;
+    const isListNeeded = routes.length === 0 && defaultAgent === null;
+    const names = isListNeeded ? await this.#agentNames() : [];
+    const name = resolveRoute(routes, arrival, names, defaultAgent);
+    return name === null ? null : this.#deps.agents.get(name);
+  }
+
+  /** Whether, and how, somebody may speak with an agent now. */
+  async access(agent: Agent, arrival: Arrival) {
+    const book = await this.#deps.access.read();
+    return evaluateAccess(agent.access, arrival, pairedSenders(book, agent.name));
+  }
+
+  #agentNames(): Promise<readonly string[]> {
+    const now = this.#deps.clock.monotonic();
+    if (!this.#names || now - this.#names.at >= NAMES_MS) {
+      const names = this.#deps.agents.list().then(({ agents }) => agents.map(({ name }) => name));
+      this.#names = { at: now, names };
+    }
+    return this.#names.names;
+  }
+}
+
+/** The chat, or thread of it, that an event was caused in. */
+export function placeOf(
+  gateway: string,
+  event: Exclude<InboundEvent, { type: 'chat_migrated' }>,
+  chatType?: ChatPlace['chat_type'],
+): ChatPlace {
+  const chat_type =
+    event.type === 'message_received'
+      ? event.routing.chat_type
+      : (event.chat_type ?? chatType ?? 'dm');
+  return {
+    gateway,
+    account: gateway,
+    chat_id: event.chat_id,
+    ...(event.thread_id === undefined ? {} : { thread_id: event.thread_id }),
+    chat_type,
+    ...(chat_type === 'dm' ? { peer: event.sender.id } : {}),
+  };
+}

@@ -1,0 +1,404 @@
+import {
+  type CommandError,
+  type GatewayLimits,
+  type InlineKeyboard,
+  isTransient,
+} from '@duragent/protocol';
+import { chatKey } from '../../core/session/chat-key.ts';
+import { UNCERTAIN_CODE } from '../../core/session/evolve-deliveries.ts';
+import type { DeliveryEnd } from '../../core/session/session-input.ts';
+import type { TextLimits } from '../../core/split.ts';
+import type { ArtifactStore } from '../../ports/artifact-store.ts';
+import { type Clock, sleep } from '../../ports/clock.ts';
+import type { RequestOutcome } from '../../ports/gateway.ts';
+import type { PartToSend } from '../chats.ts';
+import type { GatewayLink } from './gateway-link.ts';
+import { Lanes } from './lanes.ts';
+import type { ChatPlace } from './bindings.ts';
+import type { Previews } from './previews.ts';
+
+/** How long a gateway may take for one posting, in ms. */
+const REQUEST_MS = 60_000;
+/** How long an answer to a slash command waits for its gateway, in ms. */
+const SAY_MS = 60_000;
+/** Longest single wait for a gateway, should the clock jump, in ms. */
+const LOOK_MS = 60 * 60 * 1000;
+
+/** Begins a part that may be there already. */
+export const REPEATED_MARK = '[sent again]\n\n';
+/** Stands where a part may be missing, with `on_uncertain: notify`. */
+const UNCERTAIN_NOTE =
+  '[A message could not be confirmed: it may be missing here. duragent outbox retry sends it again.]';
+
+/** Posts into chats: one at a time and in order for each, when its gateway is ready. */
+export class Outlet {
+  readonly #clock: Clock;
+  readonly #artifacts: ArtifactStore;
+  readonly #previews: Previews;
+  readonly #link: (gateway: string) => GatewayLink | null;
+  readonly #whenListed: () => Promise<void>;
+  readonly #lanes = new Lanes();
+  /** Until when a chat's platform asked to wait, on the monotonic clock. */
+  readonly #blocked = new Map<string, number>();
+  #requests = 0;
+
+  constructor(deps: {
+    clock: Clock;
+    artifacts: ArtifactStore;
+    previews: Previews;
+    link: (gateway: string) => GatewayLink | null;
+    /** Resolves when there are other gateways. */
+    whenListed: () => Promise<void>;
+  }) {
+    this.#whenListed = deps.whenListed;
+    this.#clock = deps.clock;
+    this.#artifacts = deps.artifacts;
+    this.#previews = deps.previews;
+    this.#link = deps.link;
+  }
+
+  /** As `Chats.send`. */
+  async send(
+    part: PartToSend,
+    { begin, signal }: { begin: () => Promise<void>; signal: AbortSignal },
+  ): Promise<DeliveryEnd> {
+    const leave = await this.#lanes.enter(chatKey(part.chat), signal);
+    try {
+      const link = await this.#whenReady(part, signal);
+      if (!link) return { outcome: 'dead', error: EXPIRED };
+      const end = part.isUncertain
+        ? await this.#settle(part, link, begin, signal)
+        : await this.#post(part, link, {}, begin, signal);
+      if (end.outcome === 'delivered' || end.outcome === 'dead') this.#previews.done(part.out);
+      return end;
+    } finally {
+      leave();
+    }
+  }
+
+  /** Answers in a chat: not recorded, so it is sent once or not at all. @returns the platform's message id. */
+  async say(
+    place: ChatPlace,
+    text: string,
+    options: { keyboard?: InlineKeyboard; replyTo?: string; signal: AbortSignal },
+  ): Promise<string | null> {
+    const leave = await this.#lanes.enter(chatKey(place), options.signal);
+    try {
+      const link = await this.#ready(place, this.#clock.now() + SAY_MS, options.signal);
+      if (!link) return null;
+      const keyboard = link.can('inline_keyboard') ? options.keyboard : undefined;
+      const outcome = await link.running?.request(
+        {
+          type: 'send_message',
+          request_id: this.#requestId(),
+          chat_id: place.chat_id,
+          ...(place.thread_id === undefined ? {} : { thread_id: place.thread_id }),
+          content: fit(text, link.limits),
+          format: 'text',
+          ...(options.replyTo === undefined || place.chat_type === 'dm'
+            ? {}
+            : { reply_to: options.replyTo }),
+          ...(keyboard ? { inline_keyboard: keyboard } : {}),
+          part: 1,
+          parts: 1,
+        },
+        { timeoutMs: REQUEST_MS, signal: options.signal },
+      );
+      const answer = outcome?.type === 'answered' ? outcome.answer : null;
+      return answer?.type === 'command_ok' ? (answer.message_id ?? null) : null;
+    } finally {
+      leave();
+    }
+  }
+
+  /** Answers a press, and puts what came of it in place of the message that was pressed. */
+  async answerPress(
+    press: { place: ChatPlace; callbackQueryId: string; messageId: string },
+    answer: { toast: string; text?: string },
+    signal: AbortSignal,
+  ): Promise<void> {
+    const link = this.#link(press.place.gateway);
+    const running = link?.running;
+    if (!link || !running) return;
+    const options = { timeoutMs: REQUEST_MS, signal };
+    const { chat_id, thread_id } = press.place;
+    await running.request(
+      {
+        type: 'answer_callback_query',
+        request_id: this.#requestId(),
+        callback_query_id: press.callbackQueryId,
+        text: answer.toast.slice(0, 190).toWellFormed(),
+      },
+      options,
+    );
+    if (answer.text === undefined || !link.can('edit')) return;
+    await running.request(
+      {
+        type: 'edit_message',
+        request_id: this.#requestId(),
+        chat_id,
+        ...(thread_id === undefined ? {} : { thread_id }),
+        message_id: press.messageId,
+        content: fit(answer.text, link.limits),
+        format: 'text',
+      },
+      options,
+    );
+  }
+
+  /** What is done with a part that may have been posted: told by what its platform can. */
+  async #settle(
+    part: PartToSend,
+    link: GatewayLink,
+    begin: () => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<DeliveryEnd> {
+    // Finishing a message that is known twice is finishing it once.
+    if (part.preview !== undefined && link.can('edit')) {
+      return this.#post(part, link, {}, begin, signal);
+    }
+    if (link.can('find') && part.content.type === 'text') {
+      const found = await this.#find(part, link, signal);
+      if (found) return found;
+      return this.#post(part, link, {}, begin, signal);
+    }
+    if (link.can('nonce')) return this.#post(part, link, {}, begin, signal);
+    switch (part.onUncertain) {
+      case 'resend_marked':
+        return this.#post(part, link, { mark: REPEATED_MARK }, begin, signal);
+      case 'notify': {
+        const end = await this.#post(part, link, { instead: UNCERTAIN_NOTE }, begin, signal);
+        return end.outcome === 'delivered' ? { outcome: 'dead', error: UNCERTAIN } : end;
+      }
+      case 'never':
+        return { outcome: 'dead', error: UNCERTAIN };
+    }
+  }
+
+  /** Looks a part up. @returns null where it is certainly not there. */
+  async #find(
+    part: PartToSend,
+    link: GatewayLink,
+    signal: AbortSignal,
+  ): Promise<DeliveryEnd | null> {
+    if (part.content.type !== 'text' || !link.running) return null;
+    const { chat_id, thread_id } = part.chat;
+    const outcome = await link.running.request(
+      {
+        type: 'find_message',
+        request_id: this.#requestId(),
+        chat_id,
+        ...(thread_id === undefined ? {} : { thread_id }),
+        nonce: nonceOf(part),
+        content: part.content.text,
+        author: 'self',
+        after: new Date(part.recordedAt).toISOString(),
+      },
+      { timeoutMs: REQUEST_MS, signal },
+    );
+    if (outcome.type !== 'answered') {
+      return { outcome: 'failed', error: { code: 'not_connected', message: outcome.reason } };
+    }
+    switch (outcome.answer.type) {
+      case 'message_found':
+        return { outcome: 'delivered', message: outcome.answer.message_id };
+      case 'message_not_found':
+        return null;
+      case 'command_error':
+        return this.#refused(outcome.answer, part);
+      default:
+        return { outcome: 'failed', error: BAD_ANSWER };
+    }
+  }
+
+  async #post(
+    part: PartToSend,
+    link: GatewayLink,
+    change: { mark?: string; instead?: string },
+    begin: () => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<DeliveryEnd> {
+    await begin();
+    const preview = part.part === 1 ? this.#previews.finish(part.out) : null;
+    const replaces =
+      part.preview !== undefined && link.can('edit')
+        ? { message_id: part.preview }
+        : preview && link.can('preview')
+          ? { preview_id: part.out }
+          : null;
+    const end = await this.#request(part, link, { ...change, replaces }, signal);
+    if (end.outcome !== 'dead' || end.error.code !== 'message_not_found' || !replaces) return end;
+    // Somebody removed the preview: nothing was posted.
+    return this.#request(part, link, { ...change, replaces: null }, signal);
+  }
+
+  async #request(
+    part: PartToSend,
+    link: GatewayLink,
+    how: {
+      mark?: string;
+      instead?: string;
+      replaces: { message_id: string } | { preview_id: string } | null;
+    },
+    signal: AbortSignal,
+  ): Promise<DeliveryEnd> {
+    const { running } = link;
+    if (!running) return { outcome: 'failed', error: NOT_READY, retryAfterMs: 0 };
+    const request_id = this.#requestId();
+    const { chat_id, thread_id } = part.chat;
+    const to = {
+      request_id,
+      chat_id,
+      ...(thread_id === undefined ? {} : { thread_id }),
+      ...(part.replyTo !== undefined && link.can('reply') ? { reply_to: part.replyTo } : {}),
+      nonce: nonceOf(part),
+    };
+    const options = { timeoutMs: REQUEST_MS, signal };
+    if (part.content.type === 'file' && how.instead === undefined) {
+      const file = await this.#artifacts.get(part.content.artifact);
+      if (!file) return { outcome: 'dead', error: FILE_GONE };
+      const { max } = { max: link.limits.media_max_bytes };
+      if (!link.can('media') || (max > 0 && file.ref.size > max)) {
+        return { outcome: 'dead', error: NO_FILES };
+      }
+      const { name, mime } = file.ref;
+      const outcome = await running.request(
+        {
+          type: 'send_media',
+          ...to,
+          media: { path: file.path, name, mime },
+          ...(how.mark === undefined ? {} : { caption: how.mark.trim() }),
+        },
+        options,
+      );
+      return this.#ended(outcome, part);
+    }
+    const isText = part.content.type === 'text';
+    const text = part.content.type === 'text' ? part.content.text : '';
+    const outcome = await running.request(
+      {
+        type: 'send_message',
+        ...to,
+        content: how.instead ?? (how.mark ?? '') + text,
+        format:
+          isText && how.instead === undefined && part.content.type === 'text'
+            ? part.content.format
+            : 'text',
+        ...(how.replaces ? { replaces: how.replaces } : {}),
+        part: part.part,
+        parts: part.parts,
+      },
+      options,
+    );
+    return this.#ended(outcome, part);
+  }
+
+  #ended(outcome: RequestOutcome, part: PartToSend): DeliveryEnd {
+    switch (outcome.type) {
+      case 'unsent':
+        return {
+          outcome: 'failed',
+          error: { code: 'not_connected', message: outcome.reason },
+          retryAfterMs: 0,
+        };
+      case 'lost':
+        return { outcome: 'uncertain', error: { code: 'lost', message: outcome.reason } };
+      case 'answered':
+        switch (outcome.answer.type) {
+          case 'command_ok': {
+            const { message_id } = outcome.answer;
+            return {
+              outcome: 'delivered',
+              ...(message_id === undefined ? {} : { message: message_id }),
+            };
+          }
+          case 'command_error':
+            return this.#refused(outcome.answer, part);
+          default:
+            return { outcome: 'uncertain', error: BAD_ANSWER };
+        }
+    }
+  }
+
+  #refused(refusal: CommandError, part: PartToSend): DeliveryEnd {
+    const error = { code: refusal.code, message: refusal.message.slice(0, 1000).toWellFormed() };
+    if (refusal.uncertain) return { outcome: 'uncertain', error };
+    if (!isTransient(refusal.code)) return { outcome: 'dead', error };
+    const wait = refusal.retry_after_ms;
+    if (wait !== undefined) {
+      this.#blocked.set(chatKey(part.chat), this.#clock.monotonic() + wait);
+    }
+    return { outcome: 'failed', error, ...(wait === undefined ? {} : { retryAfterMs: wait }) };
+  }
+
+  async #whenReady(part: PartToSend, signal: AbortSignal): Promise<GatewayLink | null> {
+    const key = chatKey(part.chat);
+    for (;;) {
+      const link = await this.#ready(part.chat, part.expiresAt, signal);
+      if (!link) return null;
+      const wait = (this.#blocked.get(key) ?? 0) - this.#clock.monotonic();
+      if (wait <= 0) {
+        this.#blocked.delete(key);
+        return link;
+      }
+      await sleep(this.#clock, wait, signal);
+    }
+  }
+
+  /** Waits until a chat's gateway is ready. @returns null when `until` (wall clock, ms) came first. */
+  async #ready(
+    { gateway }: { gateway: string },
+    until: number,
+    signal: AbortSignal,
+  ): Promise<GatewayLink | null> {
+    for (;;) {
+      signal.throwIfAborted();
+      const left = until - this.#clock.now();
+      if (left <= 0) return null;
+      const link = this.#link(gateway);
+      if (link?.isReady) return link;
+      const timer = new AbortController();
+      const stop = AbortSignal.any([signal, timer.signal]);
+      const time = sleep(this.#clock, Math.min(left, LOOK_MS), stop).catch(() => undefined);
+      await Promise.race([link?.whenChanged() ?? this.#whenListed(), this.#whenListed(), time]);
+      timer.abort();
+    }
+  }
+
+  #requestId(): string {
+    this.#requests += 1;
+    return `r${this.#requests}`;
+  }
+}
+
+/** How long the parts for a gateway may be: a mark has to fit before them. */
+export function limitsOfParts(limits: GatewayLimits): TextLimits {
+  return { maxLength: limits.max_length - REPEATED_MARK.length, unit: limits.length_unit };
+}
+
+/** Names a posting on its platform; the same when it is tried again. */
+function nonceOf({ out, part }: PartToSend): string {
+  return `${out.slice(-20)}${part.toString(36)}`;
+}
+
+function fit(text: string, limits: GatewayLimits): string {
+  // Four bytes are the most that a character takes in any unit.
+  const most = Math.floor(limits.max_length / (limits.length_unit === 'bytes' ? 4 : 1));
+  return text.length <= most ? text : `${text.slice(0, most - 1).toWellFormed()}…`;
+}
+
+const EXPIRED = {
+  code: 'expired',
+  message: 'It could not be sent within its time (delivery.ttl).',
+};
+const UNCERTAIN = {
+  code: UNCERTAIN_CODE,
+  message: 'It may have been posted, and delivery.on_uncertain says not to repeat it.',
+};
+const NOT_READY = { code: 'not_connected', message: 'The gateway is not running.' };
+const BAD_ANSWER = {
+  code: 'platform_error',
+  message: 'The gateway gave an answer to something else.',
+};
+const FILE_GONE = { code: 'file_gone', message: 'The file is no longer among the artifacts.' };
+const NO_FILES = { code: 'invalid_request', message: 'This chat takes no file of this size.' };

@@ -1,0 +1,240 @@
+import { DuragentError, type InlineKeyboard, queueModeSchema } from '@duragent/protocol';
+import {
+  findSlashCommand,
+  parseSlashCommand,
+  type SlashCommandName,
+  slashCommands,
+} from '../core/slash-command.ts';
+import type { SessionSummary } from '../core/session/summary.ts';
+import type { ChatPlace } from './gateways/bindings.ts';
+import type { ChatSessions } from './gateways/chat-sessions.ts';
+import type { PairingDesk } from './gateways/pairing-desk.ts';
+import type { SessionActor } from './session-actor.ts';
+
+/** Sessions that `/sessions` lists. */
+const LISTED = 10;
+/** Buttons of the sessions; a platform shows few. */
+const LISTED_BUTTONS = 5;
+
+/** What is typed in a chat, or pressed, for the server itself. */
+export interface SlashAsk {
+  place: ChatPlace;
+  /** The agent that the chat's messages are for. */
+  agent: string;
+  /** Its number in the inbox. */
+  n: number;
+  /** `/name args` as it was typed, or a button's data. */
+  text: string;
+  /** `<gateway>:<platform id>`. */
+  by: string;
+  isOwner: boolean;
+  /** The bot's own name, without `@`. */
+  username?: string | undefined;
+}
+
+/** What the chat is told; short, and with the session's name. */
+export interface SlashAnswer {
+  text: string;
+  keyboard?: InlineKeyboard;
+}
+
+export interface SlashDeps {
+  chats: ChatSessions;
+  pairing: PairingDesk;
+  summaries: () => SessionSummary[];
+  /** Tells a stranger who was let in. */
+  welcome: (chat: { gateway: string; chat_id: string; thread_id?: string }) => void;
+}
+
+/** Does what a slash command or a button asks for. Twice for one number changes nothing the second time. */
+export async function runSlashCommand(ask: SlashAsk, deps: SlashDeps): Promise<SlashAnswer | null> {
+  const typed = parseSlashCommand(ask.text, ask.username);
+  const command = typed && findSlashCommand(typed.name);
+  if (!command) return { text: 'This button is no longer known.' };
+  if (command.ownerOnly && !ask.isOwner) return { text: `Only an owner may use /${command.name}.` };
+  const actor = await deps.chats.current(ask.place);
+  const bound = actor?.chats.find((chat) => chat.chat_id === ask.place.chat_id);
+  if (bound && bound.inbox >= ask.n) return null;
+  try {
+    return await run(command.name, typed.args, actor, ask, deps);
+  } catch (error) {
+    if (error instanceof DuragentError && isTheirs(error)) return { text: error.message };
+    throw error;
+  }
+}
+
+/** Whether an error says what the person did wrong. */
+function isTheirs({ code }: DuragentError): boolean {
+  return code === 'conflict' || code === 'session_not_found' || code === 'session_ended';
+}
+
+async function run(
+  name: SlashCommandName,
+  args: string,
+  actor: SessionActor | null,
+  ask: SlashAsk,
+  deps: SlashDeps,
+): Promise<SlashAnswer> {
+  const { place, n, by } = ask;
+  // Remembered first: what is done below is done once, also when the server is killed meanwhile.
+  // Those that move the chat to another session remember it there.
+  if (actor && !movers.has(name)) await actor.bind({ ...place, inbox: n, by });
+  switch (name) {
+    case 'new':
+      return fresh(null, ask, deps);
+    case 'reset':
+      return fresh(actor, ask, deps);
+    case 'attach':
+      return attach(args, ask, deps);
+    case 'detach':
+      return detach(actor, ask, deps);
+    case 'help':
+      return { text: helpText(ask.isOwner) };
+    case 'stop': {
+      const { turn } = (await actor?.cancel()) ?? { turn: null };
+      return { text: turn === null ? 'Nothing is under way.' : `Stopped. ${actor?.session ?? ''}` };
+    }
+    case 'status':
+      return { text: actor ? statusText(actor) : 'This chat has no session yet; write something.' };
+    case 'sessions':
+      return listSessions(actor, ask, deps);
+    case 'approve':
+      return approve(args, ask, deps);
+    case 'queue':
+      return setQueue(args, actor, by);
+    case 'activation':
+      return setActivation(args, actor, by);
+  }
+}
+
+const movers: ReadonlySet<SlashCommandName> = new Set(['new', 'reset', 'attach', 'detach']);
+
+async function fresh(
+  ended: SessionActor | null,
+  { place, agent, n }: SlashAsk,
+  deps: SlashDeps,
+): Promise<SlashAnswer> {
+  const { session } = await deps.chats.fresh(place, agent, n);
+  if (ended && ended.session !== session) await ended.end('reset');
+  return { text: `A fresh session with ${agent}: ${session}` };
+}
+
+async function attach(wanted: string, ask: SlashAsk, deps: SlashDeps): Promise<SlashAnswer> {
+  if (wanted === '') return { text: 'Which session? /sessions lists them: /attach <session>' };
+  const found = visibleSessions(ask, deps).filter(({ session }) => isMeant(session, wanted));
+  const [only, ...others] = found;
+  if (!only)
+    return { text: 'There is no such session, or it is not yours. /sessions lists yours.' };
+  if (others.length > 0) return { text: 'More than one session is called so; write more of it.' };
+  const actor = await deps.chats.attach(ask.place, only.session, ask.n, ask.by);
+  return { text: `This chat now shows and drives ${actor.session}. /detach goes back.` };
+}
+
+async function detach(
+  actor: SessionActor | null,
+  ask: SlashAsk,
+  deps: SlashDeps,
+): Promise<SlashAnswer> {
+  if (!actor) return { text: 'This chat has no session yet; write something.' };
+  const own = deps.chats.ownOf(ask.place, actor.session);
+  const back = own
+    ? await deps.chats.attach(ask.place, own, ask.n, ask.by)
+    : await deps.chats.fresh(ask.place, ask.agent, ask.n);
+  return { text: `This chat is back in its own session: ${back.session}` };
+}
+
+/** A session's id, or the end of it that people copy. */
+function isMeant(session: string, wanted: string): boolean {
+  return session === wanted || (wanted.length >= 6 && session.endsWith(wanted));
+}
+
+/** Sessions that the asker may drive: their own chats', and for an owner all. */
+function visibleSessions(ask: SlashAsk, deps: SlashDeps): SessionSummary[] {
+  const own = ({ origin, chats }: SessionSummary): boolean => {
+    const isHere = (chat: { gateway: string; chat_id: string }): boolean =>
+      chat.gateway === ask.place.gateway && chat.chat_id === ask.place.chat_id;
+    return chats.some(isHere) || (origin.chat !== undefined && isHere(origin.chat));
+  };
+  return deps
+    .summaries()
+    .filter((summary) => summary.ended_at === undefined && (ask.isOwner || own(summary)));
+}
+
+function listSessions(actor: SessionActor | null, ask: SlashAsk, deps: SlashDeps): SlashAnswer {
+  const sessions = visibleSessions(ask, deps).slice(0, LISTED);
+  if (sessions.length === 0) return { text: 'There is no session yet; write something.' };
+  const lines = sessions.map(({ session, agent, preview }) => {
+    const here = session === actor?.session ? ' (here)' : '';
+    return `${session}${here} ${agent}: ${(preview ?? '').slice(0, 40).toWellFormed()}`;
+  });
+  const others = sessions.filter(({ session }) => session !== actor?.session);
+  const keyboard = others.slice(0, LISTED_BUTTONS).map(({ session, preview }) => [
+    {
+      text: `Attach ${session.slice(-6)} ${(preview ?? '').slice(0, 20).toWellFormed()}`.trim(),
+      data: `/attach ${session}`,
+    },
+  ]);
+  return { text: lines.join('\n'), ...(keyboard.length > 0 ? { keyboard } : {}) };
+}
+
+async function approve(code: string, ask: SlashAsk, deps: SlashDeps): Promise<SlashAnswer> {
+  const approved = await deps.pairing.approve(code, { agent: ask.agent, by: ask.by });
+  if (!approved) return { text: 'No open request has this code; it may be over an hour old.' };
+  deps.welcome(approved.request.chat);
+  const { name, sender } = approved.pairing;
+  return {
+    text: `${name === '' ? sender : `${name} (${sender})`} may now speak with ${ask.agent}.`,
+  };
+}
+
+async function setQueue(
+  value: string,
+  actor: SessionActor | null,
+  by: string,
+): Promise<SlashAnswer> {
+  const modes = queueModeSchema.options;
+  if (!actor) return { text: 'This chat has no session yet; write something.' };
+  const mode = queueModeSchema.safeParse(value);
+  if (value === '' || (!mode.success && value !== 'default')) {
+    const now = actor.settings.queue ?? 'as the agent says';
+    return {
+      text: `Messages while a turn works: ${now}. ${actor.session}`,
+      keyboard: modes.map((one) => [{ text: one, data: `/queue ${one}` }]),
+    };
+  }
+  await actor.set('queue', mode.success ? mode.data : null, by);
+  return { text: `Messages while a turn works: ${value}. ${actor.session}` };
+}
+
+async function setActivation(
+  value: string,
+  actor: SessionActor | null,
+  by: string,
+): Promise<SlashAnswer> {
+  if (!actor) return { text: 'This chat has no session yet; write something.' };
+  if (value !== 'mention' && value !== 'always' && value !== 'default') {
+    const now = actor.settings.activation ?? 'as the agent says';
+    return {
+      text: `The agent answers: ${now}. ${actor.session}`,
+      keyboard: ['mention', 'always'].map((one) => [{ text: one, data: `/activation ${one}` }]),
+    };
+  }
+  await actor.set('activation', value === 'default' ? null : value, by);
+  return { text: `The agent answers: ${value}. ${actor.session}` };
+}
+
+function statusText(actor: SessionActor): string {
+  const { session, agent, status, turn_state, turns, usage, clients } = actor.view();
+  const tokens = usage.input_tokens + usage.output_tokens;
+  return `${session}\n${agent}, ${status}, ${turn_state}; ${turns} turns, ${tokens} tokens, ${clients} attached`;
+}
+
+function helpText(isOwner: boolean): string {
+  return slashCommands
+    .filter(({ ownerOnly }) => isOwner || !ownerOnly)
+    .map(
+      ({ name, argument, description }) =>
+        `/${name}${argument === null ? '' : ` ${argument}`} – ${description}`,
+    )
+    .join('\n');
+}
