@@ -228,7 +228,9 @@ export type OutboxEntry = InferKnown<typeof outboxEntrySchema>;
 export const outboxPageSchema = z.looseObject({
   deliveries: z.array(outboxEntrySchema),
   /** Sessions that owe something and cannot be opened. */
-  unreadable: z.array(z.looseObject({ session: z.string(), code: z.string(), message: z.string() })),
+  unreadable: z.array(
+    z.looseObject({ session: z.string(), code: z.string(), message: z.string() }),
+  ),
   /** What the next page is asked with; null: there is none. */
   cursor: z.string().nullable(),
 });

@@ -22,6 +22,7 @@ const configure: CommandOf<'configure'> = {
   cursor: null,
   limits: DEFAULT_LIMITS,
   media_dir: '/media',
+  streaming: 'edit',
   commands: [],
 };
 const ready = { type: 'ready', gateway: 'telegram', protocol: 'v1' };

@@ -170,6 +170,7 @@ const configure: CommandOf<'configure'> = {
   cursor: { offset: 3 },
   limits: DEFAULT_LIMITS,
   media_dir: '/media',
+  streaming: 'edit',
   commands: [],
 };
 const ready = { gateway: 'loop', version: '1.0.0', capabilities: ['ack'] };

@@ -72,6 +72,8 @@ export const configureSchema = z.looseObject({
   limits: gatewayLimitsSchema,
   /** An existing folder where it puts files that people sent; the server takes them from there. */
   media_dir: z.string().min(1),
+  /** How replies are shown while they are written: by edits of a message, or as drafts where the platform has them. */
+  streaming: z.enum(['edit', 'draft']).default('edit'),
   /** The slash commands to register with the platform, when they changed. */
   commands: z.array(chatCommandSchema).default([]),
 });

@@ -46,6 +46,22 @@ export function artifactStoreContract(
     });
     afterEach(() => harness.dispose());
 
+    test('removes what is not kept, and only below the folder', async () => {
+      const { open, put, exists, root } = harness;
+      const store = open();
+      const file = await put('unwanted.txt', 'a');
+      await store.discard({ path: 'unwanted.txt', root });
+      expect(await exists(file)).toBe(false);
+      await expect(store.discard({ path: '../x', root })).rejects.toEqual(
+        refusal('invalid_request'),
+      );
+      const left = await put('left.txt', 'b');
+      const awaited = await put('awaited.txt', 'c');
+      await store.sweep(root, ['awaited.txt']);
+      expect(await exists(left)).toBe(false);
+      expect(await exists(awaited)).toBe(true);
+    });
+
     test('a file is taken over, and is there after a restart', async () => {
       const bytes = Buffer.alloc(700_000, 'duragent');
       const path = await harness.put('a.png', bytes);

@@ -21,6 +21,10 @@ export interface ArtifactStore {
     from: { path: string; root: string },
     meta: { id: string; name: string; mime: string; size: number; sha256: string },
   ): Promise<ArtifactRef>;
+  /** Removes a file that is not to be kept; one that is gone is no fault. @throws as `take`. */
+  discard(from: { path: string; root: string }): Promise<void>;
+  /** Removes all plain files directly in a gateway's media folder but those at these paths. */
+  sweep(root: string, keep: readonly string[]): Promise<void>;
   /** @returns null where there is none. */
   get(id: string): Promise<{ ref: ArtifactRef; path: string } | null>;
 }

@@ -51,6 +51,7 @@ export interface GatewayHost {
     cursor: unknown;
     limits: GatewayLimits;
     mediaDir: string;
+    streaming: 'edit' | 'draft';
     commands: readonly ChatCommand[];
   };
   /**
@@ -60,7 +61,11 @@ export interface GatewayHost {
    */
   inbound(event: InboundEvent): Promise<void>;
   /** An event that needs no record of its own. */
-  event(event: GatewayEventOf<'preview_posted' | 'inbound_gap' | 'error' | 'auth_required' | 'auth_success'>): void;
+  event(
+    event: GatewayEventOf<
+      'preview_posted' | 'inbound_gap' | 'error' | 'auth_required' | 'auth_success'
+    >,
+  ): void;
   /** Its state or what it announced has changed. */
   changed(status: GatewayStatus): void;
 }

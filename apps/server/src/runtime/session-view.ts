@@ -1,4 +1,5 @@
 import type { SessionStatus, SessionView, TurnState } from '@duragent/protocol';
+import { addressOf } from '../core/session/chat-key.ts';
 import type { SessionSummary } from '../core/session/summary.ts';
 import type { Quarantine } from '../ports/session-store.ts';
 
@@ -25,8 +26,9 @@ export function viewOf(summary: SessionSummary, presence: Presence): SessionView
 }
 
 /** A chat without what only the session needs to know of it. */
-function shownChat({ since: _, inbox: __, ...chat }: SessionSummary['chats'][number]) {
-  return chat;
+function shownChat(chat: SessionSummary['chats'][number]): SessionView['chats'][number] {
+  const { chat_type, peer } = chat;
+  return { ...addressOf(chat), chat_type, ...(peer === undefined ? {} : { peer }) };
 }
 
 function statusOf(summary: SessionSummary, presence: Presence): SessionStatus {

@@ -98,6 +98,20 @@ export function fileArtifactStore(options: FileArtifactStoreOptions): ArtifactSt
     return meta;
   }
 
+  async function discard(from: { path: string; root: string }): Promise<void> {
+    await using source = await openSource(files, from);
+    await files.rm(source.path, { force: true });
+  }
+
+  async function sweep(root: string, keep: readonly string[]): Promise<void> {
+    const kept = new Set(keep.map((file) => path.resolve(root, file)));
+    for (const { name } of await files.readdir(root, { withFileTypes: true })) {
+      const file = path.join(root, name);
+      if (kept.has(file) || (await files.lstat(file)).isDirectory()) continue;
+      await files.rm(file, { force: true });
+    }
+  }
+
   async function makeFolder(id: string): Promise<void> {
     await files.mkdir(folderOf(id), { mode: DIRECTORY_MODE, recursive: true });
     if (!(await files.lstat(folderOf(id))).isDirectory()) throw damaged(folderOf(id));
@@ -160,6 +174,22 @@ export function fileArtifactStore(options: FileArtifactStoreOptions): ArtifactSt
         throw storageError(error, `Cannot keep the file ${id}`);
       } finally {
         if (busy.get(id) === end) busy.delete(id);
+      }
+    },
+
+    async discard(from) {
+      try {
+        await discard(from);
+      } catch (error) {
+        throw storageError(error, 'Cannot remove a file that is not kept');
+      }
+    },
+
+    async sweep(root, keep) {
+      try {
+        await sweep(root, keep);
+      } catch (error) {
+        throw storageError(error, `Cannot clean ${root}`);
       }
     },
 

@@ -78,6 +78,7 @@ class Host implements GatewayHost {
       cursor: this.cursor,
       limits: DEFAULT_LIMITS,
       mediaDir: dir,
+      streaming: 'edit' as const,
       commands: [],
     };
   }

@@ -56,6 +56,7 @@ const gateway = runner.run(
       cursor: null,
       limits: DEFAULT_LIMITS,
       mediaDir: '/tmp',
+      streaming: 'edit',
       commands: [],
     }),
     inbound: async () => {

@@ -217,6 +217,7 @@ export class SupervisedGateway implements RunningGateway {
           cursor: settings.cursor,
           limits: settings.limits,
           media_dir: settings.mediaDir,
+          streaming: settings.streaming,
           commands: [...settings.commands],
         },
       });

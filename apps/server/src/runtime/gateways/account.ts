@@ -22,6 +22,8 @@ const TELL_MS = 60_000;
 export interface AccountDeps extends HandoverDeps {
   judge: Judge;
   runner: GatewayRunner;
+  /** How replies are shown while they are written. */
+  streaming: () => 'edit' | 'draft';
   onPreview: (event: GatewayEventOf<'preview_posted'>) => void;
   onPresence: () => void;
   onStatus: (gateway: string, status: GatewayStatus) => void;
@@ -118,6 +120,7 @@ export class GatewayAccount {
       cursor: this.#inbox.cursor,
       limits: this.link.limits,
       mediaDir: this.#deps.mediaDir(name),
+      streaming: this.#deps.streaming(),
       commands: slashCommands.map(({ name: command, description }) => ({
         name: command,
         description,
@@ -167,8 +170,7 @@ export class GatewayAccount {
       while (this.#isFull && !this.#stop.signal.aborted) {
         await this.#roomier.promise;
       }
-      // Neither taken nor refused: the platform keeps it.
-      if (this.#stop.signal.aborted) return new Promise<never>(() => undefined);
+      if (this.#stop.signal.aborted) return null;
       const judged = await this.#deps.judge.judge(this.spec.name, event, this.link.username);
       const isKept = judged.disposition !== 'block' && judged.disposition !== 'no_route';
       if (judged.disposition === 'no_route') this.#tellNoRoute(event);
@@ -188,12 +190,29 @@ export class GatewayAccount {
       return { entry };
     });
     this.#intake = appended.catch(() => undefined);
-    const entry = await (await appended).entry;
+    const taken = await appended;
+    // Neither taken nor refused: the platform keeps it. The intake itself has ended, for `close`.
+    if (!taken) return new Promise<never>(() => undefined);
+    const entry = await taken.entry;
     if (entry) this.#handOver(entry);
+    if (entry && !entry.event) this.#discardFiles(event);
   }
 
   get #isFull(): boolean {
     return this.#waiting.size >= MAX_WAITING || this.#waitingBytes >= MAX_WAITING_BYTES;
+  }
+
+  /** Files of somebody who is not heard are not kept. */
+  #discardFiles(event: InboundEvent): void {
+    if (event.type !== 'message_received') return;
+    const root = this.#deps.mediaDir(this.spec.name);
+    for (const { path } of event.content.media ?? []) {
+      this.#deps.artifacts
+        .discard({ path, root })
+        .catch((error: unknown) =>
+          this.#deps.log.warn({ gateway: this.spec.name, err: error }, 'file not removed'),
+        );
+    }
   }
 
   #handOver(entry: InboxEntry): void {

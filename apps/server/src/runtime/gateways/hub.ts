@@ -6,7 +6,7 @@ import type { AgentCatalog } from '../../ports/agent-catalog.ts';
 import type { ArtifactStore } from '../../ports/artifact-store.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { GatewayRunner, GatewaySpec, GatewayStatus } from '../../ports/gateway.ts';
-import type { InboxStore } from '../../ports/inbox.ts';
+import type { InboxEntry, InboxStore } from '../../ports/inbox.ts';
 import type { Chats, PartToSend } from '../chats.ts';
 import type { Logger } from '../session-actor.ts';
 import type { SessionRegistry } from '../session-registry.ts';
@@ -54,6 +54,8 @@ export class GatewayHub implements Chats {
   readonly #closing = new AbortController();
   /** Resolved, and made anew, when the list of gateways has changed. */
   #listed = Promise.withResolvers<void>();
+  /** Gateways that could not be started at all, and why. */
+  readonly #failed = new Map<string, { spec: GatewaySpec; reason: string; since: string }>();
   #sessions: SessionRegistry | null = null;
   #chats: ChatSessions | null = null;
   /** Changes of the list, one after another. */
@@ -77,6 +79,7 @@ export class GatewayHub implements Chats {
         clock: deps.clock,
         agents: deps.agents,
         access: deps.access,
+        log: deps.log,
         bindings: this.#bindings,
         activationOf: (session) => this.#registry().summary(session).settings.activation,
       },
@@ -99,9 +102,13 @@ export class GatewayHub implements Chats {
   ): Promise<{ started: string[]; stopped: string[]; restarted: string[] }> {
     const report = { started: [] as string[], stopped: [] as string[], restarted: [] as string[] };
     this.#judge.routing = routing;
-    const change = this.#changing.then(async () => {
+    await this.#change(async () => {
       const wanted = new Map(specs.map((spec) => [spec.name, spec]));
       const ended: Promise<void>[] = [];
+      for (const [name, { spec }] of this.#failed) {
+        if (JSON.stringify(wanted.get(name)) === JSON.stringify(spec)) continue;
+        this.#failed.delete(name);
+      }
       for (const [name, account] of this.#accounts) {
         const spec = wanted.get(name);
         if (spec && JSON.stringify(spec) === JSON.stringify(account.spec)) {
@@ -119,30 +126,48 @@ export class GatewayHub implements Chats {
         await this.#open(spec);
       }
     });
+    return report;
+  }
+
+  /** Changes the list, after what is changing it already. */
+  async #change(work: () => Promise<void>): Promise<void> {
+    const change = this.#changing.then(work);
     this.#changing = change.catch(() => undefined);
     await change;
     this.#listed.resolve();
     this.#listed = Promise.withResolvers<void>();
     this.#sessions?.presenceChanged();
-    return report;
+  }
+
+  #now(): string {
+    return new Date(this.#deps.clock.now()).toISOString();
   }
 
   /** All gateways and how they are. */
   list(): GatewayView[] {
-    return [...this.#accounts.values()].flatMap((account) => {
+    const running = [...this.#accounts.values()].flatMap((account) => {
       const status = account.running?.status;
       return status ? [{ name: account.spec.name, ...status }] : [];
     });
+    const failed = [...this.#failed].map(([name, { reason, since }]) => ({
+      name,
+      ...NEVER_STARTED,
+      reason,
+      since,
+    }));
+    return [...running, ...failed];
   }
 
   /** Ends a gateway's process and starts it anew. @throws DuragentError not_found. */
   async restart(name: string): Promise<void> {
-    await this.#account(name).running?.restart();
+    const failed = this.#failed.get(name);
+    if (failed) await this.#change(() => this.#open(failed.spec));
+    else await this.#account(name).running?.restart();
   }
 
   /** A gateway's newest lines of log. @throws DuragentError not_found. */
   logOf(name: string): readonly string[] {
-    return this.#account(name).running?.log ?? [];
+    return this.#failed.has(name) ? [] : (this.#account(name).running?.log ?? []);
   }
 
   /** The session that a chat or thread shows; null: none. */
@@ -192,16 +217,20 @@ export class GatewayHub implements Chats {
   }
 
   async #open(spec: GatewaySpec): Promise<void> {
-    const { log, inboxes } = this.#deps;
+    const { log, inboxes, artifacts, mediaDir } = this.#deps;
+    this.#failed.delete(spec.name);
     try {
       await this.#deps.prepare(spec.name);
       const opened = await inboxes.open(spec.name);
+      await artifacts.sweep(mediaDir(spec.name), opened.unhanded.flatMap(filesOf));
       const account = new GatewayAccount(spec, opened, this.#accountDeps());
       this.#accounts.set(spec.name, account);
       account.start();
     } catch (error) {
       // The others go on: one damaged inbox is no reason to be silent everywhere.
       log.error({ gateway: spec.name, err: error }, 'gateway not started');
+      const reason = error instanceof Error ? error.message : String(error);
+      this.#failed.set(spec.name, { spec, reason, since: this.#now() });
     }
   }
 
@@ -215,6 +244,7 @@ export class GatewayHub implements Chats {
       artifacts,
       runner,
       mediaDir,
+      streaming: () => this.#judge.routing.streaming,
       judge: this.#judge,
       sessions: chats,
       typeOf: (address) => this.#bindings.typeOf(address),
@@ -312,4 +342,19 @@ export class GatewayHub implements Chats {
     if (!this.#sessions) throw new Error('the hub was not started');
     return this.#sessions;
   }
+}
+
+/** What is known of a gateway that has no process. */
+const NEVER_STARTED = {
+  state: 'fatal',
+  pid: null,
+  restarts: 0,
+  ready: null,
+  dropped: 0,
+  unknown: 0,
+} as const;
+
+function filesOf({ event }: InboxEntry): string[] {
+  if (event?.type !== 'message_received') return [];
+  return (event.content.media ?? []).map((file) => file.path);
 }

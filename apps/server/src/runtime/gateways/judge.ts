@@ -6,10 +6,11 @@ import { type Arrival, arrivalOf } from '../../core/arrival.ts';
 import { pairedSenders } from '../../core/pairing.ts';
 import { resolveRoute, type Route } from '../../core/routing.ts';
 import { findSlashCommand, parseSlashCommand } from '../../core/slash-command.ts';
-import type { AccessStore } from '../../ports/access-store.ts';
+import type { AccessBook, AccessStore } from '../../ports/access-store.ts';
 import type { AgentCatalog } from '../../ports/agent-catalog.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Disposition } from '../../ports/inbox.ts';
+import type { Logger } from '../session-actor.ts';
 import type { ChatBindings, ChatPlace } from './bindings.ts';
 
 /** How long a list of the agents' names is good for, in ms. */
@@ -25,6 +26,7 @@ export interface JudgeDeps {
   clock: Clock;
   agents: AgentCatalog;
   access: AccessStore;
+  log: Logger;
   bindings: ChatBindings;
   /** What people set for a session. */
   activationOf: (session: string) => 'mention' | 'always' | null;
@@ -33,6 +35,8 @@ export interface JudgeDeps {
 export interface RoutingSettings {
   routes: readonly Route[];
   defaultAgent: string | null;
+  /** How replies are shown while they are written. */
+  streaming: 'edit' | 'draft';
 }
 
 /** Decides who is heard by whom: route, access, activation, in this order. The same for every gateway. */
@@ -83,9 +87,24 @@ export class Judge {
 
   /** Whether, and how, somebody may speak with an agent now. */
   async access(agent: Agent, arrival: Arrival) {
-    const book = await this.#deps.access.read();
+    const book = await this.#book();
     return evaluateAccess(agent.access, arrival, pairedSenders(book, agent.name));
   }
+
+  /** The access book; while the file has a fault, as it was before. */
+  async #book(): Promise<AccessBook> {
+    try {
+      this.#lastBook = await this.#deps.access.read();
+      this.#isFaultTold = false;
+    } catch (error) {
+      if (!this.#isFaultTold) this.#deps.log.error({ err: error }, 'the access book is not read');
+      this.#isFaultTold = true;
+    }
+    return this.#lastBook;
+  }
+
+  #lastBook: AccessBook = { pairings: [], requests: [] };
+  #isFaultTold = false;
 
   #agentNames(): Promise<readonly string[]> {
     const now = this.#deps.clock.monotonic();

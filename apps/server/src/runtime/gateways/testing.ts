@@ -22,6 +22,7 @@ import type {
 } from '../../ports/gateway.ts';
 import { type RuntimeOptions, TestRuntime, ticks } from '../testing.ts';
 import { GatewayHub } from './hub.ts';
+import type { RoutingSettings } from './judge.ts';
 
 /** What a platform shows in one chat. */
 interface Posted {
@@ -173,7 +174,7 @@ export class TestHub {
   book: AccessBook = { pairings: [], requests: [] };
   hub!: GatewayHub;
   gateways = new Map<string, FakeGateway>();
-  routes: { routes: []; defaultAgent: string | null } = { routes: [], defaultAgent: 'assistant' };
+  routes: RoutingSettings = { routes: [], defaultAgent: 'assistant', streaming: 'edit' };
   readonly #names: readonly string[];
   #messages = 0;
 
@@ -205,6 +206,8 @@ export class TestHub {
         this.artifacts.set(meta.id, meta);
         return meta;
       },
+      discard: async () => undefined,
+      sweep: async () => undefined,
       get: async (id) => {
         const ref = this.artifacts.get(id);
         return ref ? { ref, path: `/artifacts/${id}` } : null;
