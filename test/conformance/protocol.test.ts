@@ -41,11 +41,17 @@ const objects: Readonly<Record<string, ObjectSchema>> = {
   StreamMessage: protocol.streamMessageSchema,
   PostMessage: protocol.postMessageSchema,
   SessionView: protocol.sessionViewSchema,
+  BoundChat: protocol.boundChatSchema,
   AgentView: protocol.agentViewSchema,
   AgentList: protocol.agentListSchema,
   BrokenAgent: protocol.brokenAgentSchema,
   MessageAccepted: protocol.messageAcceptedSchema,
   Answer: protocol.answerSchema,
+  GatewayView: protocol.gatewayViewSchema,
+  OutboxPage: protocol.outboxPageSchema,
+  OutboxEntry: protocol.outboxEntrySchema,
+  AccessList: protocol.accessListSchema,
+  ReloadReport: protocol.reloadReportSchema,
   ServerFile: protocol.serverFileSchema,
   Problem: protocol.problemSchema,
   ...gatewayObjects,
@@ -268,7 +274,7 @@ function documented(rows: TableRow[]): Field[] {
     optional: row['present'] !== 'always',
     nullable: row['type']?.endsWith(' or null') ?? false,
     default: /^default `(.+)`$/.exec(row['present'] ?? '')?.[1] ?? null,
-    words: wordsOfType(row['type'] ?? ''),
+    words: wordsOfType((row['type'] ?? '').replace(/,? or null$/, '')),
   }));
 }
 

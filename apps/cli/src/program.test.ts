@@ -29,6 +29,7 @@ describe('the arguments', () => {
     [['chta'], 'unknown command', 'chat'],
     [['serve', '--prot', '1'], 'unknown option', '--port'],
     [['session', 'sohw', 'x'], 'unknown command', 'show'],
+    [['gateway', 'lsit'], 'unknown command', 'list'],
     [['chat', '--agnet', 'x'], 'unknown option', '--agent'],
   ])('%j are a usage error with a suggestion', async (argv, fault, suggestion) => {
     const { exitCode, err, out } = await run(...argv);
@@ -46,6 +47,12 @@ describe('the arguments', () => {
     [['chat', 'extra']],
     [['serve', '--ephemeral', 'soon']],
     [['serve', '--ephemeral', '0']],
+    [['gateway', 'logs', 'x', '--lines', '0']],
+    [['gateway', 'restart']],
+    [['gateway', 'test']],
+    [['outbox', 'retry']],
+    [['access', 'revoke', 'helper']],
+    [['sim']],
     [[]],
   ])('%j are a usage error', async (argv) => {
     const { exitCode, err } = await run(...argv);
@@ -81,6 +88,10 @@ describe('the arguments', () => {
       'sessions',
       'session',
       'agent',
+      'gateway',
+      'outbox',
+      'access',
+      'sim',
       'serve',
       'help',
     ]);

@@ -3,26 +3,37 @@ import { chmod, mkdir } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { hostname } from 'node:os';
 import path from 'node:path';
-import { DuragentError, type ServerFile } from '@duragent/protocol';
+import { DuragentError, type ReloadReport, type ServerFile } from '@duragent/protocol';
 import { z } from 'zod';
 import manifest from '../package.json' with { type: 'json' };
+import { fileAccessStore } from './adapters/access-store/filesystem.ts';
 import { fileAgentCatalog } from './adapters/agent-catalog/filesystem.ts';
+import { fileArtifactStore } from './adapters/artifact-store/filesystem.ts';
 import { systemClock } from './adapters/clock/system.ts';
+import { FileWatch } from './adapters/config-watch/filesystem.ts';
+import { processGateways } from './adapters/gateway/process.ts';
+import { fileInboxStore } from './adapters/inbox/filesystem.ts';
 import { createLanguageModels } from './adapters/language-model/language-models.ts';
 import { openLog } from './adapters/log/pino.ts';
 import { openRunFiles } from './adapters/run-files/filesystem.ts';
 import { openFileSessionStore } from './adapters/session-store/filesystem.ts';
 import { lockWorkspace, type WorkspaceLock } from './adapters/workspace-lock/filesystem.ts';
 import { readAgentFolder } from './config/agent-folder.ts';
+import { compareConfigs } from './config/compare-config.ts';
 import { type Config, formatFault } from './config/load-config.ts';
 import { readYaml } from './config/yaml-file.ts';
 import { createApp } from './http/app.ts';
 import { listen } from './http/listen.ts';
-import { createHttpServer } from './http/server.ts';
+import { createHttpServer, limitTimes } from './http/server.ts';
 import type { ModelRef } from './core/agent.ts';
+import { refusedVariable } from './core/child-environment.ts';
 import type { LanguageModel } from './ports/language-model.ts';
 import { EffectRunner } from './runtime/effects.ts';
+import { GatewayHub } from './runtime/gateways/hub.ts';
 import { watchUse } from './runtime/lifetime.ts';
+import { OutboxView } from './runtime/outbox-view.ts';
+import { Reloading } from './runtime/reloading.ts';
+import type { SessionSettings } from './runtime/rules.ts';
 import { SessionRegistry } from './runtime/session-registry.ts';
 import { Stopping } from './runtime/stopping.ts';
 
@@ -48,6 +59,8 @@ export interface ServeOptions {
   signal: AbortSignal;
   /** Seconds without use after which it stops by itself; null: never. */
   ephemeral?: number | null;
+  /** Reads the configuration anew, for SIGHUP and the Admin API; without it, it stays as it is. */
+  reload?: () => Promise<Config>;
   /** Called once it can be reached. */
   onListening?: (server: ServerFile) => void;
 }
@@ -76,7 +89,7 @@ async function serveLocked(
 ): Promise<void> {
   const stopping = new Stopping(options.signal);
   const run = await openRunFiles(config.dataDir);
-  const log = openLog({
+  const { log, change: changeLog } = openLog({
     level: config.logs.level,
     format: config.logs.format,
     file: config.logs.file ? path.join(config.dataDir, 'logs', 'server.log') : null,
@@ -94,6 +107,34 @@ async function serveLocked(
     freshMs: AGENT_FRESH_MS,
     cacheSize: config.agents.cacheSize,
   });
+  const gatewaysDir = path.join(config.dataDir, 'gateways');
+  const hub = new GatewayHub(
+    {
+      clock: systemClock,
+      log,
+      agents,
+      runner: processGateways({
+        clock: systemClock,
+        log,
+        baseEnv: config.childEnvironment,
+        nodePath: process.execPath,
+        binDirs: [...binDirsAbove(config.workspaceRoot), ...binDirsAbove(import.meta.dirname)],
+        isRefusedVariable: refusedVariable,
+        cwd: config.workspaceRoot,
+      }),
+      inboxes: fileInboxStore({ dir: gatewaysDir, onSyncFailure: (error) => stopping.fail(error) }),
+      artifacts: fileArtifactStore({ dir: config.artifactsPath }),
+      access: fileAccessStore({ path: path.join(config.dataDir, 'access.yaml') }),
+      mediaDir: (gateway) => path.join(gatewaysDir, gateway, 'media'),
+      prepare: async (gateway) => {
+        const media = path.join(gatewaysDir, gateway, 'media');
+        await mkdir(media, { recursive: true, mode: 0o700 });
+      },
+    },
+    routingOf(config),
+  );
+  // Read at each decision, and changed by a reload.
+  const settings = settingsOf(config);
   const sessions = new SessionRegistry({
     clock: systemClock,
     epoch: lock.epoch,
@@ -105,55 +146,92 @@ async function serveLocked(
       clock: systemClock,
       timezone: config.timezone,
       maxConcurrent: config.models.maxConcurrent,
+      chats: hub,
     }),
-    settings: {
-      onDisconnect: config.session.onDisconnect,
-      outputBufferSize: config.session.outputBufferSize,
-      modelRetries: config.models.retries,
-    },
-    defaultAgent: () => config.defaultAgent,
+    settings,
+    defaultAgent: () => reloading.applied.defaultAgent,
     log,
   });
-  stopping.onFailure = (why) => sessions.abandon(why);
+  const outbox = new OutboxView(sessions);
+  stopping.onFailure = (why) => {
+    sessions.abandon(why);
+    void hub.close();
+  };
   const startedAt = new Date().toISOString();
   const instance = randomUUID();
-  const state = { isReady: false, usedAt: systemClock.monotonic() };
-  const app = createApp({
-    sessions,
-    agents,
-    models: { describe: (model) => describe(models, model) },
-    auth: {
-      fileToken: run.token,
-      apiToken: config.apiToken,
-      adminToken: config.adminToken,
-      adminEnabled: config.adminEnabled,
-      cliEnabled: config.cliEnabled,
+  const state = { isReady: false, isReloadAsked: false, usedAt: systemClock.monotonic() };
+  const appOf = (now: Config) =>
+    createApp({
+      sessions,
+      agents,
+      gateways: hub,
+      outbox,
+      reload: () => reload(),
+      models: { describe: (model) => describe(models, model) },
+      auth: {
+        fileToken: run.token,
+        apiToken: now.apiToken,
+        adminToken: now.adminToken,
+        adminEnabled: now.adminEnabled,
+        cliEnabled: now.cliEnabled,
+      },
+      hosts: { publicUrl: now.publicUrl, hosts: now.hosts },
+      version: {
+        version,
+        commit,
+        build_hash: buildHash,
+        started_at: startedAt,
+        node: process.versions.node,
+      },
+      workspace: run.workspace,
+      instance,
+      ready: () => {
+        if (stopping.signal.aborted) return { ready: false, reason: 'stopping' };
+        if (!state.isReady) return { ready: false, reason: 'starting' };
+        return { ready: true, ...(reloading.fault === null ? {} : { reason: reloading.fault }) };
+      },
+      limits: now,
+      onShutdown: () => stopping.stop(),
+      logger: log,
+      defaultAgent: () => reloading.applied.defaultAgent,
+      clock: systemClock,
+    });
+  let handle = appOf(config).callback();
+  const http = createHttpServer((req, res) => handle(req, res), config);
+  const reloading = new Reloading<Config>({
+    started: config,
+    load: async () => {
+      if (!options.reload) throw new DuragentError('conflict', NO_RELOAD);
+      const next = await options.reload();
+      changeLog({ level: next.logs.level, secrets: next.secrets });
+      return next;
     },
-    hosts: { publicUrl: config.publicUrl, hosts: config.hosts },
-    version: {
-      version,
-      commit,
-      build_hash: buildHash,
-      started_at: startedAt,
-      node: process.versions.node,
+    compare: compareConfigs,
+    apply: async (next) => {
+      Object.assign(settings, settingsOf(next));
+      limitTimes(http, next);
+      handle = appOf(next).callback();
+      return await hub.reload(next.gateways, routingOf(next));
     },
-    workspace: run.workspace,
-    instance,
-    ready: () => {
-      if (stopping.signal.aborted) return { ready: false, reason: 'stopping' };
-      return state.isReady ? { ready: true } : { ready: false, reason: 'starting' };
-    },
-    limits: config,
-    onShutdown: () => stopping.stop(),
-    logger: log,
-    defaultAgent: () => config.defaultAgent,
-    clock: systemClock,
+    warningsOf: (next) => next.warnings,
+    log,
   });
-  const http = createHttpServer(app, config);
+  const reload = async (): Promise<ReloadReport> => {
+    if (stopping.signal.aborted) throw new DuragentError('draining', 'The server is stopping.');
+    if (!state.isReady) throw new DuragentError('conflict', 'The server is starting; try again.');
+    return await reloading.reload();
+  };
+  const onHangup = (): void => {
+    if (!state.isReady) state.isReloadAsked = true;
+    // Why it failed has been logged.
+    else reload().catch(() => undefined);
+  };
+  process.on('SIGHUP', onHangup);
   http.on('request', () => {
     state.usedAt = systemClock.monotonic();
   });
   let stopWatching = (): void => undefined;
+  let configWatch: FileWatch | null = null;
   try {
     const report = await sessions.start();
     const place = { host: config.host, port: config.port, isExplicit: config.portExplicit };
@@ -174,6 +252,7 @@ async function serveLocked(
       ephemeral,
     };
     await run.publish(server);
+    await hub.start(sessions, config.gateways);
     state.isReady = true;
     log.info(
       { url: server.url, config: config.file, epoch: lock.epoch, ...report },
@@ -182,6 +261,12 @@ async function serveLocked(
     if (!isLoopback(address.address)) log.warn(BEYOND_LOOPBACK);
     options.onListening?.(server);
     sessions.resume();
+    if (state.isReloadAsked) onHangup();
+    if (options.reload && config.file !== null && config.reload.enabled) {
+      const { debounceMs } = config.reload;
+      const files = [config.file, path.join(path.dirname(config.file), '.env')];
+      configWatch = new FileWatch({ files, debounceMs, onChange: onHangup });
+    }
     watchEpoch(lock, stopping, () => {
       run
         .publish(server)
@@ -190,7 +275,12 @@ async function serveLocked(
     if (ephemeral !== null) {
       stopWatching = watchUse(systemClock, {
         afterMs: ephemeral * 1000,
-        isUsed: () => sessions.load.clients > 0 || sessions.load.working > 0,
+        isUsed: () => {
+          const { clients, working } = sessions.load;
+          // Whoever writes in a chat finds nobody that would start a server.
+          const hasGateways = reloading.applied.gateways.length > 0;
+          return clients > 0 || working > 0 || sessions.isOwing || hasGateways;
+        },
         lastUse: () => state.usedAt,
         onUnused: () => stopping.stop(),
       });
@@ -201,16 +291,46 @@ async function serveLocked(
     state.isReady = false;
     stopping.stop();
     stopWatching();
+    configWatch?.close();
     // Whoever asks meanwhile is told that it stops.
     try {
+      hub.stopIntake();
       if (!stopping.failure) await sessions.close();
     } finally {
+      await hub.close();
       http.close();
       http.closeAllConnections();
       await run.retract();
+      // Not before: without it the signal would end the process at once.
+      process.off('SIGHUP', onHangup);
     }
   }
   if (stopping.failure) throw stopping.failure;
+}
+
+const NO_RELOAD =
+  'This server was started without a way to read its configuration again; restart it.';
+
+function settingsOf({ session, models, delivery }: Config): SessionSettings {
+  return {
+    onDisconnect: session.onDisconnect,
+    outputBufferSize: session.outputBufferSize,
+    modelRetries: models.retries,
+    delivery,
+  };
+}
+
+function routingOf({ routes, defaultAgent, delivery }: Config) {
+  return { routes, defaultAgent, streaming: delivery.streaming };
+}
+
+/** Where npm puts commands, from a folder up. */
+function binDirsAbove(folder: string): string[] {
+  const dirs: string[] = [];
+  for (let at = folder; ; at = path.dirname(at)) {
+    dirs.push(path.join(at, 'node_modules', '.bin'));
+    if (path.dirname(at) === at) return dirs;
+  }
 }
 
 const BEYOND_LOOPBACK =

@@ -4,7 +4,9 @@ import type { CliContext } from '../context.ts';
 import { importServer } from '../server.ts';
 import { findServer } from './find-server.ts';
 import type { ServerAddress } from './http.ts';
-import { SessionClient, type ResolveServer } from './session-client.ts';
+import type { ResolveServer } from './api-calls.ts';
+import { OperatorClient } from './operator-client.ts';
+import { SessionClient } from './session-client.ts';
 import { startServer } from './start-server.ts';
 
 /** A server without clients, turns and owed deliveries ends after so many seconds. */
@@ -19,13 +21,28 @@ export async function connect(
   context: CliContext,
   options: { signal: AbortSignal; dataDir?: string },
 ): Promise<SessionClient> {
+  return new SessionClient(await findOrStart(context, options));
+}
+
+/** As `connect`, for what operators do. */
+export async function connectOperator(
+  context: CliContext,
+  options: { signal: AbortSignal },
+): Promise<OperatorClient> {
+  return new OperatorClient(await findOrStart(context, options));
+}
+
+async function findOrStart(
+  context: CliContext,
+  options: { signal: AbortSignal; dataDir?: string },
+): Promise<ResolveServer> {
   const { server } = context.globals;
   if (server !== null) {
     const address = givenAddress(context, server);
-    return new SessionClient(() => Promise.resolve(address));
+    return () => Promise.resolve(address);
   }
   const dataDir = options.dataDir ?? (await existingDataDir(context));
-  return new SessionClient(await resolveInWorkspace(context, dataDir, options.signal));
+  return await resolveInWorkspace(context, dataDir, options.signal);
 }
 
 /** Whether a path exists. */

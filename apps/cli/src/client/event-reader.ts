@@ -2,7 +2,7 @@ import type { DuragentError } from '@duragent/protocol';
 import { Backoff } from './backoff.ts';
 import { readFrame, type SessionFrame } from './frames.ts';
 import { connectionLost, isTransient, send } from './http.ts';
-import type { ResolveServer } from './session-client.ts';
+import type { ResolveServer } from './api-calls.ts';
 import { SseParser, type SseFrame } from './sse-parser.ts';
 
 /** What a client sees of a session: its stream, and the state of the connection to it. */

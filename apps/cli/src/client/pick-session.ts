@@ -1,6 +1,7 @@
 import { DuragentError, type SessionView } from '@duragent/protocol';
 import { sanitizeLine } from '../terminal/sanitize.ts';
-import type { CallOptions, SessionClient } from './session-client.ts';
+import type { CallOptions } from './api-calls.ts';
+import type { SessionClient } from './session-client.ts';
 
 /**
  * The session that a person means by its id, its key, or a beginning of its id that only it has.

@@ -289,6 +289,10 @@ it('a listing is read to its end', async () => {
     turns: 0,
     usage: { input_tokens: 0, output_tokens: 0 },
     last_seq: 1,
+    chats: [],
+    owed: 0,
+    dead: 0,
+    settings: { queue: null, activation: null },
   });
   const server = await start((request, response) => {
     const more = !request.path.includes('cursor=');

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import {
   agentListSchema,
+  chatSessionSchema,
   DuragentError,
   messageAcceptedSchema,
   sessionViewSchema,
@@ -9,30 +10,17 @@ import {
   type PostMessage,
   type SessionView,
 } from '@duragent/protocol';
-import { Backoff } from './backoff.ts';
-import { readEvents, type ClientFrame } from './event-reader.ts';
 import {
-  isTransient,
-  notDuragent,
-  readJson,
-  send,
-  type HttpRequest,
-  type ServerAddress,
-} from './http.ts';
-
-/** Finds the server, anew at each connection: a restarted one may have another port and token. */
-export type ResolveServer = (options: { signal: AbortSignal }) => Promise<ServerAddress>;
-
-export interface CallOptions {
-  signal: AbortSignal;
-  /** How long a lost connection is tried again, in ms; default 10 s. */
-  patienceMs?: number;
-}
+  accept,
+  ApiCalls,
+  type CallOptions,
+  type Reader,
+  type ResolveServer,
+} from './api-calls.ts';
+import { readEvents, type ClientFrame } from './event-reader.ts';
 
 type Agents = ReturnType<typeof agentListSchema.parse>;
-type Reader<T> = (body: unknown) => T | null;
 
-const PATIENCE_MS = 10_000;
 /** Listings are read to their end, at most this many pages of 100. */
 const MAX_PAGES = 1000;
 
@@ -42,16 +30,16 @@ const MAX_PAGES = 1000;
  */
 export class SessionClient {
   readonly #resolve: ResolveServer;
-  /** Where the last call was answered. */
-  #address: ServerAddress | null = null;
+  readonly #calls: ApiCalls;
 
   constructor(resolve: ResolveServer) {
     this.#resolve = resolve;
+    this.#calls = new ApiCalls(resolve);
   }
 
   async agents(options: CallOptions): Promise<Agents> {
     const read: Reader<Agents> = (body) => agentListSchema.safeParse(body).data ?? null;
-    return await this.#call({ method: 'GET', path: '/api/v1/agents' }, read, options);
+    return await this.#calls.call({ method: 'GET', path: '/api/v1/agents' }, read, options);
   }
 
   async createSession(body: CreateSession, options: CallOptions): Promise<SessionView> {
@@ -61,12 +49,12 @@ export class SessionClient {
       body,
       idempotencyKey: randomUUID(),
     } as const;
-    return await this.#call(request, readView, options);
+    return await this.#calls.call(request, readView, options);
   }
 
   /** All sessions that match, newest first. */
   async sessions(
-    filter: { status?: string; agent?: string },
+    filter: { status?: string; agent?: string; gateway?: string },
     options: CallOptions,
   ): Promise<SessionView[]> {
     const found: SessionView[] = [];
@@ -75,7 +63,7 @@ export class SessionClient {
       const query = new URLSearchParams({ ...filter, limit: '100' });
       if (cursor !== null) query.set('cursor', cursor);
       const request = { method: 'GET', path: `/api/v1/sessions?${query.toString()}` } as const;
-      const list: SessionPage = await this.#call(request, readPage, options);
+      const list: SessionPage = await this.#calls.call(request, readPage, options);
       found.push(...list.sessions);
       cursor = list.next;
       if (cursor === null) return found;
@@ -86,9 +74,26 @@ export class SessionClient {
     );
   }
 
+  /** The session that a chat shows; null: none. */
+  async chat(
+    chat: { gateway: string; chat_id: string; thread?: string },
+    options: CallOptions,
+  ): Promise<string | null> {
+    const { gateway, chat_id, thread } = chat;
+    const query = thread === undefined ? '' : `?${new URLSearchParams({ thread }).toString()}`;
+    const path = `/api/v1/chats/${encodeURIComponent(gateway)}/${encodeURIComponent(chat_id)}${query}`;
+    const read: Reader<string> = (body) => chatSessionSchema.safeParse(body).data?.session ?? null;
+    try {
+      return await this.#calls.call({ method: 'GET', path }, read, options);
+    } catch (error) {
+      if (error instanceof DuragentError && error.code === 'not_found') return null;
+      throw error;
+    }
+  }
+
   /** @throws DuragentError session_not_found */
   async session(session: string, options: CallOptions): Promise<SessionView> {
-    return await this.#call({ method: 'GET', path: pathOf(session) }, readView, options);
+    return await this.#calls.call({ method: 'GET', path: pathOf(session) }, readView, options);
   }
 
   /** Submits a message once, however often the connection is lost; resolves when it is durable. */
@@ -101,12 +106,16 @@ export class SessionClient {
       messageAcceptedSchema.safeParse(body).data ?? null;
     const idempotencyKey = randomUUID();
     const path = `${pathOf(session)}/messages`;
-    return await this.#call({ method: 'POST', path, body: message, idempotencyKey }, read, options);
+    return await this.#calls.call(
+      { method: 'POST', path, body: message, idempotencyKey },
+      read,
+      options,
+    );
   }
 
   /** Cancels the open turn, if there is one. */
   async cancel(session: string, options: CallOptions): Promise<void> {
-    await this.#call(
+    await this.#calls.call(
       { method: 'POST', path: `${pathOf(session)}/cancel`, body: {} },
       accept,
       options,
@@ -115,7 +124,7 @@ export class SessionClient {
 
   /** Ends the session; ending it again does nothing. */
   async end(session: string, reason: 'user' | 'reset', options: CallOptions): Promise<void> {
-    await this.#call(
+    await this.#calls.call(
       { method: 'DELETE', path: `${pathOf(session)}?reason=${reason}` },
       accept,
       options,
@@ -124,7 +133,11 @@ export class SessionClient {
 
   /** Ends the session and deletes its data. */
   async delete(session: string, options: CallOptions): Promise<void> {
-    await this.#call({ method: 'DELETE', path: `${pathOf(session)}?purge=true` }, accept, options);
+    await this.#calls.call(
+      { method: 'DELETE', path: `${pathOf(session)}?purge=true` },
+      accept,
+      options,
+    );
   }
 
   /**
@@ -139,37 +152,6 @@ export class SessionClient {
   ): AsyncGenerator<ClientFrame> {
     return readEvents(this.#resolve, `${pathOf(session)}/events`, options);
   }
-
-  async #call<T>(
-    request: Omit<HttpRequest, 'signal'>,
-    read: Reader<T>,
-    options: CallOptions,
-  ): Promise<T> {
-    const { signal, patienceMs = PATIENCE_MS } = options;
-    const deadline = Date.now() + patienceMs;
-    const backoff = new Backoff();
-    for (;;) {
-      const known = this.#address;
-      try {
-        const address = known ?? (await this.#resolve({ signal }));
-        const response = await send(address, { ...request, signal });
-        const body = response.status === 204 ? {} : await readJson(response, signal);
-        const value = read(body);
-        if (value === null) throw notDuragent(address.url);
-        this.#address = address;
-        return value;
-      } catch (error) {
-        this.#address = null;
-        // What is known may be of a server before this one.
-        if (known !== null && isUnauthorized(error)) continue;
-        if (!isTransient(error) || !(await backoff.wait({ signal, error, deadline }))) throw error;
-      }
-    }
-  }
-}
-
-function isUnauthorized(error: unknown): boolean {
-  return error instanceof DuragentError && error.code === 'unauthorized';
 }
 
 interface SessionPage {
@@ -178,7 +160,6 @@ interface SessionPage {
 }
 
 const readView: Reader<SessionView> = (body) => sessionViewSchema.safeParse(body).data ?? null;
-const accept: Reader<true> = () => true;
 
 const readPage: Reader<SessionPage> = (body) => {
   const { sessions, cursor } = (body ?? {}) as { sessions?: unknown; cursor?: unknown };

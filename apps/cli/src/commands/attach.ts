@@ -1,5 +1,6 @@
 import { DuragentError, type SessionView } from '@duragent/protocol';
 import { connect } from '../client/connect.ts';
+import { findChat, readChatName } from '../client/find-chat.ts';
 import { pickSession } from '../client/pick-session.ts';
 import { isInteractive, type CliContext } from '../context.ts';
 import type { ExitCode } from '../exit-codes.ts';
@@ -7,7 +8,7 @@ import { introduce } from './chat.ts';
 import { listSessions, sessionLabel } from './sessions.ts';
 import { talk } from './talk.ts';
 
-/** `duragent attach`: the named session, the only one that has not ended, or the one that is chosen. */
+/** `duragent attach`: the named session, the one a chat shows, the only one that has not ended, or the one that is chosen. */
 export async function attach(
   context: CliContext,
   wanted: string | undefined,
@@ -31,7 +32,10 @@ export async function attach(
     if (session === null) return 0;
     wanted = session.session;
   }
-  const session = await pickSession(client, wanted, { signal });
+  const chat = readChatName(wanted);
+  const session = chat
+    ? await findChat(client, chat, { signal })
+    : await pickSession(client, wanted, { signal });
   return await talk(context, {
     client,
     session,

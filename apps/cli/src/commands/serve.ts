@@ -1,8 +1,10 @@
-import { DuragentError, type ServerFile } from '@duragent/protocol';
+import { DuragentError, type ReloadReport, type ServerFile } from '@duragent/protocol';
+import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { findServer, isAlive, readServerFile } from '../client/find-server.ts';
 import { startServer } from '../client/start-server.ts';
-import { exists } from '../client/connect.ts';
+import { connectOperator, exists } from '../client/connect.ts';
+import { OperatorClient } from '../client/operator-client.ts';
 import type { CliContext } from '../context.ts';
 import type { ExitCode } from '../exit-codes.ts';
 import { importServer } from '../server.ts';
@@ -28,7 +30,8 @@ export async function serve(context: CliContext, options: ServeOptions): Promise
   const { loadConfig, serve: runServer } = await importServer();
   const { host, port, dataDir, agentsDir, config: file, requireConfig, adminToken } = options;
   const flags = { host, port, dataDir, agentsDir, config: file, requireConfig, adminToken };
-  const config = await loadConfig({ cwd: context.cwd, env: context.env, flags });
+  const load = () => loadConfig({ cwd: context.cwd, env: context.env, flags });
+  const config = await load();
   if (options.ephemeral === undefined) await takeOver(context, config.dataDir);
   if (options.detach === true) return await detach(context, options, config.dataDir);
 
@@ -49,6 +52,7 @@ export async function serve(context: CliContext, options: ServeOptions): Promise
     await runServer(config, {
       signal: stop.signal,
       ephemeral: options.ephemeral ?? null,
+      reload: load,
       onListening: (server) => sayListening(context, server),
     });
     return 0;
@@ -103,15 +107,81 @@ export async function serveStop(context: CliContext, options: ServeOptions): Pro
   return 0;
 }
 
+/** `duragent serve reload`: the server reads its configuration again; 78 when it is broken, 69 when there is no server. */
+export async function serveReload(context: CliContext, options: ServeOptions): Promise<ExitCode> {
+  const { signal } = new AbortController();
+  if (context.globals.server !== null) {
+    const client = await connectOperator(context, { signal });
+    sayReloaded(context, await client.reload({ signal }));
+    return 0;
+  }
+  const dataDir = await dataDirOf(context, options);
+  const found = await findServer(dataDir, { signal });
+  if (found.state === 'none' || found.state === 'dead') {
+    throw new DuragentError(
+      'no_server',
+      `No server runs for ${dataDir}: its next start reads the configuration.`,
+    );
+  }
+  if (found.state === 'up') {
+    const { address } = found;
+    try {
+      const client = new OperatorClient(() => Promise.resolve(address));
+      sayReloaded(context, await client.reload({ signal }));
+      return 0;
+    } catch (error) {
+      if (!(error instanceof DuragentError) || !isClosed(error)) throw error;
+    }
+  }
+  sendSignal(found.file, 'SIGHUP');
+  if (!context.globals.quiet) {
+    context.stderr.write(
+      `Asked process ${String(found.file.pid)} to read its configuration again; its log says what came of it.\n`,
+    );
+  }
+  return 0;
+}
+
+/** Whether a server does not let its own workspace's command in over HTTP. */
+function isClosed({ code }: DuragentError): boolean {
+  return code === 'not_found' || code === 'cli_disabled';
+}
+
+function sayReloaded(context: CliContext, report: ReloadReport): void {
+  const { applied, restart_needed, gateways, warnings } = report;
+  for (const warning of warnings) context.stderr.write(`${sanitizeLine(warning)}\n`);
+  if (context.globals.quiet) return;
+  const lines = [
+    ['applied', applied],
+    ['started', gateways.started],
+    ['stopped', gateways.stopped],
+    ['restarted', gateways.restarted],
+    ['needs a restart of the server', restart_needed],
+  ] as const;
+  const shown = lines.filter(([, words]) => words.length > 0);
+  if (shown.length === 0) context.stdout.write('Nothing has changed.\n');
+  for (const [what, words] of shown) {
+    context.stdout.write(`${what}: ${sanitizeLine(words.join(', '))}\n`);
+  }
+}
+
+/**
+ * The data directory that the options, the environment and the configuration name. A configuration
+ * that is broken names none; then a server that runs where one without it would be is meant.
+ */
 async function dataDirOf(context: CliContext, options: ServeOptions): Promise<string> {
   const { loadConfig } = await importServer();
   const { dataDir: asked, config: file } = options;
-  const { dataDir } = await loadConfig({
-    cwd: context.cwd,
-    env: context.env,
-    flags: { dataDir: asked, config: file },
-  });
-  return dataDir;
+  const { cwd, env } = context;
+  try {
+    return (await loadConfig({ cwd, env, flags: { dataDir: asked, config: file } })).dataDir;
+  } catch (error) {
+    if (!(error instanceof DuragentError) || error.code !== 'config_invalid') throw error;
+    const named = asked ?? env['DURAGENT_DATA_DIR'] ?? '.duragent';
+    const dataDir = resolve(cwd, named);
+    if ((await readServerFile(dataDir)) !== null) return dataDir;
+    throw error;
+  }
 }
 
 /** A server that a client started for itself makes room for one that is to stay. */
@@ -130,17 +200,7 @@ async function takeOver(context: CliContext, dataDir: string): Promise<void> {
 
 /** SIGTERM, and wait until it is gone: the process, or its entry in the workspace. */
 async function terminate(dataDir: string, file: ServerFile, signal: AbortSignal): Promise<void> {
-  try {
-    process.kill(file.pid, 'SIGTERM');
-  } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    if (code === 'ESRCH') return;
-    throw new DuragentError(
-      'forbidden',
-      `The server is process ${String(file.pid)}, of another user. Stop it as that user.`,
-      { cause },
-    );
-  }
+  if (!sendSignal(file, 'SIGTERM')) return;
   const deadline = Date.now() + STOP_MS;
   while (isAlive(file.pid)) {
     if (
@@ -155,6 +215,22 @@ async function terminate(dataDir: string, file: ServerFile, signal: AbortSignal)
       );
     }
     await sleep(POLL_MS, undefined, { signal });
+  }
+}
+
+/** @returns false when its process is gone. @throws DuragentError forbidden */
+function sendSignal({ pid }: ServerFile, name: 'SIGTERM' | 'SIGHUP'): boolean {
+  try {
+    process.kill(pid, name);
+    return true;
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code === 'ESRCH') return false;
+    throw new DuragentError(
+      'forbidden',
+      `The server is process ${String(pid)}, of another user. Do this as that user.`,
+      { cause },
+    );
   }
 }
 

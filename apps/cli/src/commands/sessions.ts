@@ -5,17 +5,19 @@ import type { CliContext } from '../context.ts';
 import type { ExitCode } from '../exit-codes.ts';
 import { sanitizeLine } from '../terminal/sanitize.ts';
 import { table } from '../terminal/table.ts';
+import { ago } from './ago.ts';
 
 /** `duragent sessions`: all of this workspace, newest first. */
 export async function sessions(
   context: CliContext,
-  options: { status?: string; agent?: string; output: 'table' | 'json' },
+  options: { status?: string; agent?: string; gateway?: string; output: 'table' | 'json' },
 ): Promise<ExitCode> {
   const { signal } = new AbortController();
   const client = await connect(context, { signal });
-  const filter: { status?: string; agent?: string } = {};
+  const filter: { status?: string; agent?: string; gateway?: string } = {};
   if (options.status !== undefined) filter.status = options.status;
   if (options.agent !== undefined) filter.agent = options.agent;
+  if (options.gateway !== undefined) filter.gateway = options.gateway;
   const found = await client.sessions(filter, { signal });
   if (options.output === 'json') context.stdout.write(`${JSON.stringify(found, null, 2)}\n`);
   else listSessions(context, found);
@@ -54,13 +56,4 @@ function stateOf(one: SessionView): string {
   return one.turn_state === 'idle' || one.status === 'ended'
     ? one.status
     : `${one.status}, ${one.turn_state}`;
-}
-
-function ago(at: string): string {
-  const seconds = Math.max(0, Math.round((Date.now() - Date.parse(at)) / 1000));
-  if (Number.isNaN(seconds)) return '';
-  if (seconds < 60) return `${String(seconds)}s ago`;
-  if (seconds < 3600) return `${String(Math.floor(seconds / 60))}m ago`;
-  if (seconds < 86_400) return `${String(Math.floor(seconds / 3600))}h ago`;
-  return `${String(Math.floor(seconds / 86_400))}d ago`;
 }

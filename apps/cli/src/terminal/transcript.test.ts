@@ -1,4 +1,4 @@
-import type { Delta, SessionEvent } from '@duragent/protocol';
+import type { Delivery, Delta, SessionEvent } from '@duragent/protocol';
 import { describe, expect, it } from 'vitest';
 import { Sanitizer } from './sanitize.ts';
 import type { Stage } from './stage.ts';
@@ -110,6 +110,25 @@ const resumed: SessionEvent = {
   cause: 'crash',
   attempt: 2,
 };
+const chat = { gateway: 'telegram', account: 'telegram', chat_id: '-100' };
+const delivery: Delivery = {
+  out: 'out_1',
+  ...chat,
+  format: 'markdown',
+  on_uncertain: 'resend_marked',
+  expires_at: common.at,
+  parts: [{ prefix: '', from: 0, to: 2, suffix: '' }],
+};
+
+function delivered(
+  outcome: 'delivered' | 'failed' | 'dead',
+  error?: { code: string; message: string },
+): SessionEvent {
+  const fields = { out: 'out_1', part: 1, attempt: 1, outcome };
+  const event = { ...common, seq: ++seq, type: 'delivery_finished' as const, ...fields };
+  return error === undefined ? event : { ...event, error };
+}
+
 const live: Delta = { type: 'caught_up', seq: 0 };
 
 describe('an answer', () => {
@@ -227,6 +246,27 @@ describe('messages of people', () => {
     ]);
   });
 
+  it('of a chat are named with its gateway, and files by their names', () => {
+    const { transcript, told } = setUp();
+    transcript.event({
+      ...common,
+      seq: ++seq,
+      type: 'user_message',
+      handling: 'passive',
+      message_id: 'msg_9',
+      source: {
+        kind: 'gateway',
+        sender: { name: 'Bob', id: '5' },
+        chat: { ...chat, gateway: 'tele\x1b[2Jgram', chat_type: 'group', message_id: '7' },
+      },
+      content: [
+        { type: 'text', text: 'look ' },
+        { type: 'file', artifact: 'art_1', name: 'a\x1b[2J\nb.png', mime: 'image/png', size: 3 },
+      ],
+    });
+    expect(told).toEqual(['Bob (telegram): look [file: a b.png]']);
+  });
+
   it('of mine are told in the history, and not again when I just sent them', () => {
     const { transcript, told } = setUp(({ text }) => text === 'just sent');
     transcript.event(message('yesterday'));
@@ -282,6 +322,67 @@ describe('what else happens', () => {
       'note: Another attached: 2 are here now.',
       'note: Another left: you are alone here.',
     ]);
+  });
+
+  it('tells which chats show the session', () => {
+    const { transcript, told } = setUp();
+    const bound = { ...chat, chat_type: 'group', inbox: 0, by: 'server' } as const;
+    transcript.event({
+      ...common,
+      seq: ++seq,
+      type: 'chat_bound',
+      ...bound,
+      thread_id: '\x1b[2J7',
+    });
+    transcript.event({ ...common, seq: ++seq, type: 'chat_unbound', ...chat, by: 'server' });
+    expect(told).toEqual([
+      'note: telegram:-100:7 shows this session.',
+      'note: telegram:-100 no longer shows this session.',
+    ]);
+  });
+
+  it('tells what is not answered, and what people set', () => {
+    const { transcript, told } = setUp();
+    const dropped = { message_ids: ['msg_1', 'msg_2'], reason: 'overflow' } as const;
+    transcript.event({ ...common, seq: ++seq, type: 'message_dropped', ...dropped });
+    const set = { name: 'queue', value: null, by: 'telegram:5\x1b[2J' } as const;
+    transcript.event({ ...common, seq: ++seq, type: 'setting_changed', ...set });
+    expect(told).toEqual([
+      'note: 2 messages were not answered: too many waited.',
+      'note: queue: as the agent says (telegram:5)',
+    ]);
+  });
+
+  it('tells notices', () => {
+    const { transcript, told } = setUp();
+    const text = 'Too many bots\x1b[2J here.';
+    transcript.event({ ...common, seq: ++seq, type: 'notice', text, deliveries: [] });
+    expect(told).toEqual(['note: Too many bots here.']);
+  });
+
+  it('tells what a chat was not shown, why, and what to do; and nothing of what it was', () => {
+    const { transcript, told } = setUp();
+    transcript.event(answer('hi', { deliveries: [delivery] }));
+    transcript.event(delivered('failed', { code: 'rate_limited', message: 'Later.' }));
+    transcript.event(delivered('delivered'));
+    expect(told).toEqual(['answer: hi']);
+    transcript.event(delivered('dead', { code: 'blocked', message: 'Blocked\x1b[2J.\nReally.' }));
+    expect(told[1]).toBe(
+      'note: Not shown in telegram:-100: Blocked. Really. `duragent outbox retry out_1` tries again.',
+    );
+    transcript.event(delivered('dead', { code: 'dropped', message: 'By hand.' }));
+    expect(told[2]).toBe('note: What was not shown in telegram:-100 was given up.');
+  });
+
+  it('shows files of an answer by their names', () => {
+    const { transcript, told } = setUp();
+    const file = { artifact: 'art_1', name: 'plot.png', mime: 'image/png', size: 3 };
+    const content = [
+      { type: 'text' as const, text: 'Here' },
+      { type: 'file' as const, ...file },
+    ];
+    transcript.event(answer('', { content }));
+    expect(told).toEqual(['answer: Here', 'note: [file: plot.png]']);
   });
 
   it('passes over events of a newer version', () => {

@@ -1,6 +1,8 @@
 import {
   isKnownEvent,
   type AssistantPart,
+  type ChatAddress,
+  type Delivery,
   type Delta,
   type EventOf,
   type SessionEvent,
@@ -25,6 +27,10 @@ export interface TranscriptOptions {
 }
 
 const ARGUMENTS_LENGTH = 100;
+/** Deliveries whose chat is remembered until they end. */
+const MAX_DELIVERIES = 200;
+/** What a person gave up by hand: no failure. */
+const DROPPED = 'dropped';
 
 /** Tells a session's events and deltas on a stage: each piece of text once, whatever order retries and resumes bring. */
 export class Transcript {
@@ -32,6 +38,8 @@ export class Transcript {
   readonly #stage: Stage;
   readonly #draft: Draft;
   readonly #tools = new Map<string, string>();
+  /** Where deliveries go that have not ended. */
+  readonly #deliveries = new Map<string, string>();
   #live = false;
   #model = '';
   #clients: number | null = null;
@@ -126,29 +134,92 @@ export class Transcript {
         this.#draft.drop();
         stage.note(`The session has ended (${event.reason}).`, 'quiet');
         return;
+      case 'chat_bound':
+        stage.note(`${chatName(event)} shows this session.`, 'quiet');
+        return;
+      case 'chat_unbound':
+        stage.note(`${chatName(event)} no longer shows this session.`, 'quiet');
+        return;
+      case 'notice':
+        this.#expect(event.deliveries);
+        stage.note(sanitize(event.text), 'quiet');
+        return;
+      case 'delivery_finished':
+        this.#delivered(event);
+        return;
+      case 'message_dropped': {
+        const count = event.message_ids.length;
+        const what = count === 1 ? 'A message was' : `${String(count)} messages were`;
+        stage.note(`${what} not answered: ${dropWords[event.reason]}.`, 'quiet');
+        return;
+      }
+      case 'setting_changed': {
+        const value = sanitizeLine(event.value ?? 'as the agent says');
+        stage.note(`${event.name}: ${value} (${sanitizeLine(event.by)})`, 'quiet');
+        return;
+      }
       case 'session_started':
       case 'turn_started':
+      // Only its end matters to who looks on.
+      case 'delivery_started':
+      case 'preview_posted':
         return;
     }
   }
 
+  /** Remembers where deliveries go. */
+  #expect(deliveries: readonly Delivery[] = []): void {
+    for (const delivery of deliveries) {
+      this.#deliveries.set(delivery.out, chatName(delivery));
+      const [oldest] = this.#deliveries.keys();
+      if (this.#deliveries.size > MAX_DELIVERIES && oldest !== undefined) {
+        this.#deliveries.delete(oldest);
+      }
+    }
+  }
+
+  #delivered({ out, outcome, error }: EventOf<'delivery_finished'>): void {
+    if (outcome !== 'dead') return;
+    const chat = this.#deliveries.get(out) ?? 'a chat';
+    const id = sanitizeLine(out);
+    if (error?.code === DROPPED) {
+      this.#stage.note(`What was not shown in ${chat} was given up.`, 'quiet');
+      return;
+    }
+    const why = error === undefined ? '' : ` ${sanitizeLine(error.message)}`;
+    this.#stage.note(
+      `Not shown in ${chat}:${why} \`duragent outbox retry ${id}\` tries again.`,
+      'warning',
+    );
+  }
+
   #said(event: EventOf<'user_message'>): void {
+    this.#expect(event.deliveries);
     if (event.handling === 'silent') return;
     const { source, message_id: id } = event;
-    const text = event.content.map((part) => part.text).join('');
+    const text = event.content
+      .map((part) => (part.type === 'file' ? fileWord(part.name) : part.text))
+      .join('');
     const name = sanitizeLine(source.sender?.name ?? 'someone');
     const mine = source.kind === 'cli' && name === this.#options.me;
     if (this.#options.own({ id, text, mine })) return;
-    const who = mine && !this.#live ? null : `${name} (${places[source.kind]})`;
+    const who =
+      mine && !this.#live
+        ? null
+        : `${name} (${sanitizeLine(source.chat?.gateway ?? places[source.kind])})`;
     this.#stage.said(who, sanitize(text));
   }
 
   #answered(event: EventOf<'assistant_message'>): void {
     this.#model = sanitizeLine(event.model);
+    this.#expect(event.deliveries);
     this.#draft.settle(event, {
       text: partsText(event.content, 'text'),
       reasoning: partsText(event.content, 'reasoning'),
     });
+    for (const part of event.content) {
+      if (part.type === 'file') this.#stage.note(fileWord(part.name), 'quiet');
+    }
     for (const call of event.tool_calls) {
       const name = sanitizeLine(call.name);
       this.#tools.set(call.call, name);
@@ -195,6 +266,11 @@ const resumeWords: Readonly<Record<EventOf<'turn_resumed'>['cause'], string>> = 
   message: '↻ The turn goes on.',
 };
 
+const dropWords: Readonly<Record<EventOf<'message_dropped'>['reason'], string>> = {
+  overflow: 'too many waited',
+  busy: 'a turn worked',
+};
+
 const outcomeWords: Readonly<Record<TurnOutcome, string>> = {
   completed: 'completed',
   failed: 'failed',
@@ -212,8 +288,20 @@ const places: Readonly<Record<EventOf<'user_message'>['source']['kind'], string>
   agent: 'agent',
 };
 
+/** `telegram:-100` or `telegram:-100:7`, as `attach` takes it. */
+function chatName({ gateway, chat_id, thread_id }: ChatAddress): string {
+  const parts = thread_id === undefined ? [gateway, chat_id] : [gateway, chat_id, thread_id];
+  return sanitizeLine(parts.join(':'));
+}
+
+function fileWord(name: string): string {
+  return `[file: ${sanitizeLine(name)}]`;
+}
+
 function partsText(parts: readonly AssistantPart[], type: AssistantPart['type']): string {
-  return parts.map((part) => (part.type === type ? part.text : '')).join('');
+  return parts
+    .map((part) => (part.type === type && part.type !== 'file' ? part.text : ''))
+    .join('');
 }
 
 function shorten(text: string): string {

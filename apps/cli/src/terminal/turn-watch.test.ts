@@ -60,6 +60,16 @@ describe('TurnWatch', () => {
     });
   });
 
+  it('does not wait for messages that were dropped, or have a new text', () => {
+    const dropped = event({ type: 'message_dropped', message_ids: ['m1'], reason: 'busy' });
+    expect(watch(message('m1'), dropped).idle).toBe(true);
+    const edit = { type: 'user_message', message_id: 'm2', handling: 'turn', replaces: 'm1' };
+    const edited = watch(message('m1'), event(edit));
+    expect(edited.idle).toBe(false);
+    for (const each of [started('t1', 'm2'), finished('t1')]) edited.apply(each);
+    expect(edited.idle).toBe(true);
+  });
+
   it('does not wait for messages that ask for no answer', () => {
     expect(watch(event({ type: 'user_message', message_id: 'm', handling: 'passive' })).idle).toBe(
       true,

@@ -16,6 +16,8 @@ export class TurnWatch {
     if (!isKnownEvent(event)) return;
     switch (event.type) {
       case 'user_message':
+        // Its new text is answered in its place.
+        if (event.replaces !== undefined) this.#waiting.delete(event.replaces);
         if (event.handling === 'turn')
           this.#waiting.set(event.message_id, { seq: event.seq, turn: null });
         return;
@@ -39,7 +41,17 @@ export class TurnWatch {
         this.turn = null;
         this.#waiting.clear();
         return;
+      case 'message_dropped':
+        for (const id of event.message_ids) this.#waiting.delete(id);
+        return;
       case 'session_started':
+      case 'chat_bound':
+      case 'chat_unbound':
+      case 'preview_posted':
+      case 'delivery_started':
+      case 'delivery_finished':
+      case 'notice':
+      case 'setting_changed':
       case 'model_call_failed':
       case 'tool_started':
       case 'tool_finished':

@@ -36,9 +36,7 @@ const keys: Record<keyof Config, readonly Key[]> = {
   publicUrl: [live('server.public_url', (config) => config.publicUrl)],
   hosts: [live('server.hosts', (config) => config.hosts)],
   apiToken: [live('server.api_token', (config) => config.apiToken)],
-  requestTimeoutMs: [
-    live('server.request_timeout_seconds', (config) => config.requestTimeoutMs),
-  ],
+  requestTimeoutMs: [live('server.request_timeout_seconds', (config) => config.requestTimeoutMs)],
   idleTimeoutMs: [live('server.idle_timeout_seconds', (config) => config.idleTimeoutMs)],
   keepAliveIntervalMs: [
     live('server.keep_alive_interval_seconds', (config) => config.keepAliveIntervalMs),
@@ -76,6 +74,10 @@ const keys: Record<keyof Config, readonly Key[]> = {
     live('logs.level', (config) => config.logs.level),
     restart('logs.format', (config) => config.logs.format),
     restart('logs.file', (config) => config.logs.file),
+  ],
+  reload: [
+    restart('reload.enabled', (config) => config.reload.enabled),
+    restart('reload.debounce', (config) => config.reload.debounceMs),
   ],
   allowNetworkFs: [restart('allow_network_fs', (config) => config.allowNetworkFs)],
 };

@@ -203,7 +203,6 @@ export const keysWithoutEffect: readonly string[] = [
   'sandbox',
   'webhooks',
   'retention',
-  'reload',
   'self_improvement',
   'metrics',
   'upgrade',

@@ -297,7 +297,6 @@ describe('rules of the file', () => {
     await write('work/duragent.yaml', text.join('\n'));
     expect((await load()).warnings).toEqual([
       'duragent.yaml:1:1: agents_dir is read; its name is now agents.static.path',
-      'duragent.yaml:3:62: services.artifacts.path is checked but has no effect in this version',
       'duragent.yaml:2:27: metrics.public is checked but has no effect in this version',
     ]);
   });

@@ -100,6 +100,8 @@ export interface Config {
     /** Base URL without `/v1`, such as `http://127.0.0.1:11434`. */
     ollamaHost: string;
   };
+  /** Whether a change of the file is seen by itself, and how long it waits for more. */
+  reload: { enabled: boolean; debounceMs: number };
   logs: ConfigFile['logs'];
   allowNetworkFs: boolean;
   /** Every key and token it holds, those of agents and gateways too, so that no log shows one. */
@@ -196,6 +198,7 @@ export async function loadConfig(options: {
       agentKey: (agent) => readAgentKey(env, agent),
       ollamaHost: settings.ollamaHost,
     },
+    reload: { enabled: file.reload.enabled, debounceMs: file.reload.debounce },
     logs: file.logs,
     allowNetworkFs: file.allow_network_fs,
     secrets: [

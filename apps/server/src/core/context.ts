@@ -174,7 +174,7 @@ function showOverheard(
 }
 
 /** Heads what was said in a group between two answers. */
-export const OVERHEARD_NOTE = '[Said in this chat meanwhile, not to you:]';
+const OVERHEARD_NOTE = '[Said in this chat meanwhile, not to you:]';
 
 /** A message as the model gets it: in groups with its sender's name, its files as what they are. */
 function fromPerson({

@@ -32,9 +32,9 @@ export interface AccessBook {
 }
 
 /** How long a code is good for. */
-export const PAIRING_TTL_MS = 3_600_000;
+const PAIRING_TTL_MS = 3_600_000;
 /** Requests that may be open for one agent at a time. */
-export const MAX_OPEN_PAIRINGS = 3;
+const MAX_OPEN_PAIRINGS = 3;
 
 const CODE_LENGTH = 8;
 /** Nothing that looks like something else when it is read aloud or copied by hand. */

@@ -250,7 +250,7 @@ describe('errors', () => {
       ];
       expect('Retry-After' in answer.headers).toBe(waits.includes(code));
     }
-    for (const code of ['seq_conflict', 'config_invalid', 'failed', 'internal'] as const) {
+    for (const code of ['seq_conflict', 'port_in_use', 'failed', 'internal'] as const) {
       const answer = problemOf(new DuragentError(code, 'canary'), 'rid');
       expect(answer).toMatchObject({ status: 500, isInternal: true, body: { code: 'internal' } });
       expect(JSON.stringify(answer.body)).not.toContain('canary');

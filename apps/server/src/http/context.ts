@@ -2,8 +2,12 @@ import type { RouterContext } from '@koa/router';
 import type Koa from 'koa';
 import type { AgentCatalog } from '../ports/agent-catalog.ts';
 import type { ModelRef } from '../core/agent.ts';
+import type { ReloadReport } from '@duragent/protocol';
 import type { Clock } from '../ports/clock.ts';
 import type { AnswerTracker } from '../runtime/answer-tracker.ts';
+import type { GatewayHub } from '../runtime/gateways/hub.ts';
+import type { PairingDesk } from '../runtime/gateways/pairing-desk.ts';
+import type { OutboxView } from '../runtime/outbox-view.ts';
 import type { SessionActor } from '../runtime/session-actor.ts';
 import type { SessionRegistry } from '../runtime/session-registry.ts';
 import type { AuthSettings } from './auth.ts';
@@ -37,10 +41,22 @@ export interface Sessions extends Pick<SessionRegistry, 'view' | 'list' | 'end' 
   open(session: string): Promise<OpenSession>;
 }
 
+/** What the routes use of the gateways. */
+export interface Gateways extends Pick<
+  GatewayHub,
+  'list' | 'restart' | 'logOf' | 'sessionOf' | 'welcome'
+> {
+  readonly pairing: Pick<PairingDesk, 'approve' | 'revoke' | 'book'>;
+}
+
 /** All that the HTTP API is made of; `serve` fills it in. */
 export interface HttpDeps {
   sessions: Sessions;
   agents: AgentCatalog;
+  gateways: Gateways;
+  outbox: Pick<OutboxView, 'list' | 'retry' | 'drop'>;
+  /** Reads the configuration anew. @throws DuragentError config_invalid; what held goes on to hold. */
+  reload: () => Promise<ReloadReport>;
   models: {
     /** `<provider>/<name>` of what a call with this model would go to now. */
     describe(model: ModelRef): string | Promise<string>;
@@ -60,6 +76,7 @@ export interface HttpDeps {
   /** The first 16 hex digits of the SHA-256 of the data directory's real path. */
   workspace: string;
   instance: string;
+  /** `reason`: why it is not ready, or what is wrong although it is. */
   ready: () => { ready: boolean; reason?: string | undefined };
   limits: {
     /** Streams and long polls do not know it. */

@@ -15,7 +15,11 @@ export const noBody = createSessionSchema.pick({});
 export function sessionId(ctx: RouteContext): string {
   const id = ctx.params['id'] ?? '';
   if (sessionIdSchema.safeParse(id).success) return id;
-  throw new DuragentError(
+  throw notASession();
+}
+
+function notASession(): DuragentError {
+  return new DuragentError(
     'session_not_found',
     'There is no such session; ids look like session_ and 26 letters and digits (duragent sessions lists them).',
   );
@@ -75,6 +79,14 @@ export function queryChoice<T extends string>(
   const choice = choices.find((one) => one === text);
   if (choice !== undefined) return choice;
   throw badQuery(name, `has to be one of ${choices.join(', ')}`);
+}
+
+/** A query parameter that is a session's id; undefined: absent. @throws DuragentError session_not_found for what is no id. */
+export function querySession(ctx: RouteContext, name: string): string | undefined {
+  const text = queryText(ctx, name);
+  if (text === null) return undefined;
+  if (sessionIdSchema.safeParse(text).success) return text;
+  throw notASession();
 }
 
 /** The Idempotency-Key, made the caller's own on this route; undefined: none. @throws DuragentError invalid_request. */

@@ -34,6 +34,8 @@ const table: Record<ErrorCode, readonly [status: number, title: string] | null> 
   record_too_large: [413, 'Too large'],
   unsupported_media_type: [415, 'Unsupported media type'],
   misdirected_request: [421, 'Misdirected request'],
+  // Of a file that the server reads while it runs: duragent.yaml at a reload, access.yaml.
+  config_invalid: [409, 'The configuration is not usable'],
   agent_invalid: [422, 'The agent does not load'],
   too_many_requests: [429, 'Too many requests'],
   queue_full: [429, 'The queue is full'],
@@ -42,7 +44,6 @@ const table: Record<ErrorCode, readonly [status: number, title: string] | null> 
   storage_failed: [503, 'The storage failed'],
   locked: [503, 'The workspace is locked'],
   epoch_lost: [503, 'Another server took over'],
-  config_invalid: null,
   port_in_use: null,
   seq_conflict: null,
   no_server: null,

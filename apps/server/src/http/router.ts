@@ -3,9 +3,13 @@ import { requireScope } from './auth.ts';
 import type { HttpDeps, HttpState } from './context.ts';
 import type { AddRoute } from './route.ts';
 import { adminRoutes } from './routes/admin.ts';
+import { accessRoutes } from './routes/access.ts';
 import { agentRoutes } from './routes/agents.ts';
+import { chatRoutes } from './routes/chats.ts';
 import { eventRoutes } from './routes/events.ts';
+import { gatewayRoutes } from './routes/gateways.ts';
 import { messageRoutes } from './routes/messages.ts';
+import { outboxRoutes } from './routes/outbox.ts';
 import { probeRoutes } from './routes/probes.ts';
 import { sessionRoutes } from './routes/sessions.ts';
 import { streamRoutes } from './routes/stream.ts';
@@ -25,6 +29,11 @@ export function createRouter(deps: HttpDeps): Router<HttpState> {
   messageRoutes(add, deps);
   streamRoutes(add, deps);
   eventRoutes(add, deps);
-  if (deps.auth.adminEnabled) adminRoutes(add, deps);
+  chatRoutes(add, deps);
+  if (!deps.auth.adminEnabled) return router;
+  adminRoutes(add, deps);
+  gatewayRoutes(add, deps);
+  outboxRoutes(add, deps);
+  accessRoutes(add, deps);
   return router;
 }

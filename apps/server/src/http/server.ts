@@ -1,8 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { createServer, type Server, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { DuragentError } from '@duragent/protocol';
-import type Koa from 'koa';
 import { problemOf } from './problem.ts';
 
 /** Bytes that a client's socket may hold before writing to it stops. */
@@ -18,20 +17,20 @@ export interface ServerLimits {
 }
 
 /**
- * The HTTP server of an app, not listening yet: bounded in connections, header time, idle time
- * and buffers. What Node's parser refuses is answered as a problem too.
+ * An HTTP server, not listening yet: bounded in connections, header time, idle time and buffers.
+ * What Node's parser refuses is answered as a problem too. `handle`: an app's `callback()`.
  */
-export function createHttpServer(app: Koa, limits: ServerLimits): Server {
-  const handle = app.callback();
+export function createHttpServer(
+  handle: (req: IncomingMessage, res: ServerResponse) => unknown,
+  limits: ServerLimits,
+): Server {
   const server = createServer({
     highWaterMark: SOCKET_BUFFER,
     // A missing Host is answered by the Host check.
     requireHostHeader: false,
-    requestTimeout: limits.requestTimeoutMs,
-    headersTimeout: Math.min(HEADERS_TIMEOUT_MS, limits.requestTimeoutMs),
-    keepAliveTimeout: limits.idleTimeoutMs,
     connectionsCheckingInterval: 5_000,
   });
+  limitTimes(server, limits);
   server.maxConnections = limits.maxConnections;
   const responses = new WeakMap<Duplex, ServerResponse>();
   server.on('request', (req, res) => {
@@ -50,6 +49,16 @@ export function createHttpServer(app: Koa, limits: ServerLimits): Server {
     socket.end(refusal(error.code), () => socket.destroy());
   });
   return server;
+}
+
+/** Sets a server's times, also while it listens. */
+export function limitTimes(
+  server: Server,
+  limits: Pick<ServerLimits, 'requestTimeoutMs' | 'idleTimeoutMs'>,
+): void {
+  server.requestTimeout = limits.requestTimeoutMs;
+  server.headersTimeout = Math.min(HEADERS_TIMEOUT_MS, limits.requestTimeoutMs);
+  server.keepAliveTimeout = limits.idleTimeoutMs;
 }
 
 /** The answer to what is no HTTP request, or took too long to become one. */

@@ -1,3 +1,6 @@
+import { defaultAccess } from '../core/agent-access.ts';
+import { type Chats, noChats } from '../runtime/chats.ts';
+import { DuragentError } from '@duragent/protocol';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Agent } from '../core/agent.ts';
@@ -7,9 +10,10 @@ import type { ModelChunk, ModelRequest } from '../ports/language-model.ts';
 import type { SessionStore } from '../ports/session-store.ts';
 import type { Tool } from '../ports/tool.ts';
 import { EffectRunner } from '../runtime/effects.ts';
+import { OutboxView } from '../runtime/outbox-view.ts';
 import { SessionRegistry } from '../runtime/session-registry.ts';
 import { createApp } from './app.ts';
-import type { HttpDeps } from './context.ts';
+import type { Gateways, HttpDeps } from './context.ts';
 import { createHttpServer } from './server.ts';
 import { FILE_TOKEN } from './testing-client.ts';
 
@@ -144,7 +148,7 @@ export function testAgent(name: string): Agent {
       maxHistoryTokens: 1000,
       maxToolResultTokens: 1000,
     },
-    queueMode: null,
+    access: defaultAccess,
   };
 }
 
@@ -156,6 +160,26 @@ const shout: Tool = {
   onInterrupt: 'retry',
   run: (args) => Promise.resolve({ outcome: 'ok', content: String(args['text']).toUpperCase() }),
 };
+
+/** A server without gateways, where nobody was let in. */
+const noGateways: Gateways = {
+  list: () => [],
+  restart: (name) => Promise.reject(unknownGateway(name)),
+  logOf: (name) => {
+    throw unknownGateway(name);
+  },
+  sessionOf: () => null,
+  welcome: () => undefined,
+  pairing: {
+    approve: () => Promise.resolve(null),
+    revoke: () => Promise.resolve(false),
+    book: () => Promise.resolve({ pairings: [], requests: [] }),
+  },
+};
+
+function unknownGateway(name: string): DuragentError {
+  return new DuragentError('not_found', `There is no gateway named ${name}.`);
+}
 
 export interface LogLine {
   level: 'info' | 'warn' | 'error';
@@ -178,7 +202,7 @@ export interface TestServer extends AsyncDisposable {
 
 /** Starts the server of a test; `change` what it is made of. */
 export async function startTestServer(
-  parts: { store: SessionStore; agents: AgentCatalog },
+  parts: { store: SessionStore; agents: AgentCatalog; chats?: Chats },
   change: (deps: HttpDeps) => Partial<HttpDeps> = () => ({}),
 ): Promise<TestServer> {
   const clock = new TestClock();
@@ -200,8 +224,14 @@ export async function startTestServer(
       clock,
       timezone: 'UTC',
       maxConcurrent: 16,
+      chats: parts.chats ?? noChats,
     }),
-    settings: { onDisconnect: 'continue', outputBufferSize: 1000, modelRetries: 1 },
+    settings: {
+      onDisconnect: 'continue',
+      outputBufferSize: 1000,
+      modelRetries: 1,
+      delivery: { onUncertain: 'resend_marked', mirror: true, ttlMs: 1000 },
+    },
     log: logger,
     store,
     defaultAgent: () => 'helper',
@@ -210,6 +240,9 @@ export async function startTestServer(
   const deps: HttpDeps = {
     sessions,
     agents,
+    gateways: noGateways,
+    outbox: new OutboxView(sessions),
+    reload: () => Promise.reject(new DuragentError('conflict', 'There is nothing to reload.')),
     models: { describe: (ref) => `${ref.provider}/${ref.name || 'echo'}` },
     auth: {
       fileToken: FILE_TOKEN,
@@ -236,7 +269,7 @@ export async function startTestServer(
     clock,
   };
   const app = createApp({ ...deps, ...change(deps) });
-  const server = createHttpServer(app, {
+  const server = createHttpServer(app.callback(), {
     requestTimeoutMs: 60_000,
     idleTimeoutMs: 5_000,
     maxConnections: 100,

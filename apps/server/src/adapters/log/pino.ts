@@ -15,19 +15,36 @@ export interface LogOptions {
 
 const STDERR = 2;
 
+/** A log, and what a reload changes of it. */
+export interface OpenLog {
+  log: Logger;
+  /** What is written from now on, and which secrets are hidden beside those that were so far. */
+  change(to: { level: string; secrets: readonly string[] }): void;
+}
+
 /** The server's log: JSON lines on stderr, readable ones on a terminal, and a file. */
-export function openLog(options: LogOptions): Logger {
+export function openLog(options: LogOptions): OpenLog {
   const isPretty =
     options.format === 'pretty' || (options.format === 'auto' && process.stderr.isTTY);
-  const level = options.level as StreamEntry['level'] & string;
+  const secrets = new Secrets();
+  secrets.hide(options.secrets);
+  // The level is the logger's, where it can be changed.
+  const level: StreamEntry['level'] & string = 'trace';
   const stderr = isPretty ? prettyStream() : openSink(STDERR);
-  const streams: StreamEntry[] = [{ level, stream: redacting(stderr, options.secrets) }];
+  const streams: StreamEntry[] = [{ level, stream: redacting(stderr, secrets) }];
   if (options.file !== null && !isStderr(options.file)) {
     mkdirSync(path.dirname(options.file), { recursive: true, mode: 0o700 });
     const file = openSink(openSync(options.file, 'a', 0o600));
-    streams.push({ level, stream: redacting(file, options.secrets) });
+    streams.push({ level, stream: redacting(file, secrets) });
   }
-  return pino({ level, base: null }, pino.multistream(streams));
+  const log = pino({ level: options.level, base: null }, pino.multistream(streams));
+  return {
+    log,
+    change: (to) => {
+      secrets.hide(to.secrets);
+      log.level = to.level;
+    },
+  };
 }
 
 /** Bytes of log that wait to be written; beyond it, lines are dropped. */
@@ -46,12 +63,35 @@ function isStderr(file: string): boolean {
   return here !== undefined && here.ino === there.ino && here.dev === there.dev;
 }
 
+/** What no line may show. Only grows: what was a secret may still be one elsewhere. */
+class Secrets {
+  readonly #texts = new Set<string>();
+  /** The longest first: one may hold another. */
+  #sorted: string[] = [];
+
+  hide(secrets: readonly string[]): void {
+    for (const secret of secrets) {
+      if (secret.length < LEAST_SECRET) continue;
+      this.#texts.add(secret);
+      // As a line of JSON writes it.
+      this.#texts.add(JSON.stringify(secret).slice(1, -1));
+    }
+    this.#sorted = [...this.#texts].sort((a, b) => b.length - a.length);
+  }
+
+  redact(line: string): string {
+    return this.#sorted.reduce((text, secret) => text.replaceAll(secret, '[redacted]'), line);
+  }
+}
+
+/** Shorter ones would also be cut out of what they are no part of. */
+const LEAST_SECRET = 8;
+
 /** Keeps secrets out by value, wherever a line may have got them from. */
-function redacting(stream: DestinationStream, secrets: readonly string[]): DestinationStream {
-  const hidden = secrets.filter((secret) => secret.length >= 8);
+function redacting(stream: DestinationStream, secrets: Secrets): DestinationStream {
   return {
     write(line) {
-      stream.write(hidden.reduce((text, secret) => text.replaceAll(secret, '[redacted]'), line));
+      stream.write(secrets.redact(line));
     },
   };
 }

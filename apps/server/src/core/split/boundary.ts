@@ -53,6 +53,9 @@ export function rankBefore(before: Block, after: Block, number: number): Rank {
   return newest(before, after, number);
 }
 
+/** Places of a line that are asked whether they are within a character: what is longer is cut. */
+const MAX_CHECKS = 500;
+
 /** A line and what there is to know for a cut within it. */
 export class LineRanks {
   readonly #text: string;
@@ -61,6 +64,7 @@ export class LineRanks {
   readonly #isPoor: boolean;
   readonly #before: Rank;
   readonly #behind: Rank;
+  #checks = MAX_CHECKS;
 
   /** `behind` is the next line that is not blank. */
   constructor(text: string, line: PartLine, behind: PartLine | undefined) {
@@ -106,7 +110,8 @@ export class LineRanks {
     const isSentence = !this.#isCode && /[。！？…]/.test(text.charAt(at - 1));
     // Each character of a long word comes here: the cheap question first.
     if (best !== null && best <= rank.character && !isSentence) return null;
-    if (!isBetweenCharacters(text, at)) return rank.anywhere;
+    this.#checks -= 1;
+    if (this.#checks < 0 || !isBetweenCharacters(text, at)) return rank.anywhere;
     if (isInside || isInsideEntity(text, at)) return rank.characterInside;
     if (isInsideMark(text, at) || (!this.#isCode && startsBlock(text, at))) return rank.poor;
     return isSentence ? rank.sentence : rank.character;

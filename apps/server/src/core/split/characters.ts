@@ -1,9 +1,16 @@
 import { isPair } from './length.ts';
 
-/** How far back a boundary between characters is looked for. */
-const MAX_CLUSTER = 256;
+/** How far back a boundary between characters is looked for, and how far ahead. */
+const MAX_BACK = 64;
+const MAX_AHEAD = 8;
 
 const segmenter = new Intl.Segmenter('und', { granularity: 'grapheme' });
+
+/** Belongs to what stands before it: accents, joiners, variation selectors, skin tones. */
+const joinsBefore = /^[\p{M}\u200c\u200d\p{EMod}]/u;
+/** May belong to what stands before it, or take what follows: that is for the segmenter to say. */
+const mayJoin =
+  /[\p{M}\p{Cf}\p{RI}\u0e33\u0eb3\u1100-\u11ff\ua960-\ua97f\uac00-\ud7ff\uff9e\uff9f]/u;
 
 /** Whether a cut here leaves whole what people take for one character: pairs, families, flags, accents, CRLF. */
 export function isBetweenCharacters(text: string, at: number): boolean {
@@ -11,15 +18,17 @@ export function isBetweenCharacters(text: string, at: number): boolean {
   const before = text.charCodeAt(at - 1);
   const after = text.charCodeAt(at);
   if (before < 0x80 && after < 0x80) return !(before === 0x0d && after === 0x0a);
+  if (isInsidePair(text, at)) return false;
+  const next = String.fromCodePoint(text.codePointAt(at) ?? after);
+  if (before >= 0x20 && joinsBefore.test(next)) return false;
+  const last = isInsidePair(text, at - 1) ? text.slice(at - 2, at) : text.charAt(at - 1);
+  if (!mayJoin.test(last) && !mayJoin.test(next)) return true;
   let start = at - 1;
   // A plain character is never the second half of another.
-  while (start > 0 && at - start < MAX_CLUSTER && !isPlain(text.charCodeAt(start))) start -= 1;
+  while (start > 0 && at - start < MAX_BACK && !isPlain(text.charCodeAt(start))) start -= 1;
   if (isInsidePair(text, start)) start -= 1;
-  let end = at + 2;
-  while (end < text.length && end - at < 8 && !isPlain(text.charCodeAt(end))) end += 1;
-  for (const { index } of segmenter.segment(text.slice(start, end))) {
-    if (start + index === at) return true;
-    if (start + index > at) return false;
+  for (const { index } of segmenter.segment(text.slice(start, at + MAX_AHEAD))) {
+    if (start + index >= at) return start + index === at;
   }
   return false;
 }

@@ -200,7 +200,14 @@ export class PartCutter {
           const worth = ranks.rankAt(at, (inside[at - begin] ?? 0) > 0, best);
           if (worth === null || (best !== null && worth >= best)) continue;
           // Nothing to see would be left for the next part.
-          if (at >= text.length || this.#isGap(at) || !this.fits(at)) continue;
+          if (at >= text.length || this.#isGap(at)) continue;
+          const suffix = this.suffixAt(at);
+          if (!this.fits(at, suffix)) {
+            // Where it would fit is between here and where it would with what it needs here.
+            const most = this.#reach(this.#free - lengthOf(suffix, this.#limits.unit));
+            at = Math.max(Math.min(least, at - 1), (most + at) >> 1) + 1;
+            continue;
+          }
           best = worth;
           found = at;
           if (worth === rank.sentence) return found;

@@ -9,7 +9,7 @@ interface Opener {
 /** Openers that are kept; more are text. */
 const MAX_OPEN = 50;
 /** Between `<` and `>`, or between the brackets and the end of a link. */
-const MAX_LINK = 4096;
+const MAX_LINK = 1024;
 
 const space = /^\s?$/u;
 const punctuation = /^[\p{P}\p{S}]$/u;

@@ -10,4 +10,10 @@ export function adminRoutes(add: AddRoute, deps: HttpDeps): void {
     sendJson(ctx, 202, { status: 'stopping' });
     ctx.res.once('close', deps.onShutdown);
   });
+
+  /** Answers when what changed holds: gateways that were stopped have ended. */
+  add('POST', '/api/v1/admin/reload', 'admin', async (ctx) => {
+    await readJson(ctx, noBody);
+    sendJson(ctx, 200, await deps.reload());
+  });
 }

@@ -39,6 +39,7 @@ export function sessionRoutes(add: AddRoute, deps: HttpDeps): void {
   add('GET', '/api/v1/sessions', 'read', (ctx) => {
     const agent = queryText(ctx, 'agent');
     const status = queryChoice(ctx, 'status', sessionStatusSchema.options);
+    const gateway = queryText(ctx, 'gateway');
     const labels = queryList(ctx, 'label');
     const cursor = queryText(ctx, 'cursor');
     const limit = queryNumber(ctx, 'limit', { min: 1, max: MAX_PAGE, fallback: 100 });
@@ -50,6 +51,7 @@ export function sessionRoutes(add: AddRoute, deps: HttpDeps): void {
           (cursor === null || view.session < cursor) &&
           (agent === null || view.agent === agent) &&
           (status === null || view.status === status) &&
+          (gateway === null || isOfGateway(view, gateway)) &&
           labels.every((label) => hasLabel(view, label)),
       );
     const page = found.slice(0, limit);
@@ -80,6 +82,11 @@ export function sessionRoutes(add: AddRoute, deps: HttpDeps): void {
     const session = await openSession(ctx, sessions);
     sendJson(ctx, 202, await session.cancel());
   });
+}
+
+/** Whether it is shown in a chat of a gateway, or was made for one. */
+function isOfGateway({ chats, origin }: SessionView, gateway: string): boolean {
+  return origin.chat?.gateway === gateway || chats.some((chat) => chat.gateway === gateway);
 }
 
 /** `name=value`, or `name` with any value. */

@@ -6,7 +6,7 @@ import type { SessionRegistry } from '../session-registry.ts';
 import type { ChatBindings, ChatPlace } from './bindings.ts';
 
 /** Who binds a chat, where no person asked for it. */
-export const BY_SERVER = 'server';
+const BY_SERVER = 'server';
 
 /** Finds and makes the sessions of chats. All for one chat come one after another. */
 export class ChatSessions {

@@ -353,6 +353,6 @@ export class TestHub {
 export const inGroup = (chatId: string) =>
   ({ chat_id: chatId, routing: { chat_type: 'group', chat_id: chatId, sender_id: '' } }) as const;
 
-export function specOf(name: string): GatewaySpec {
+function specOf(name: string): GatewaySpec {
   return { name, command: name, args: [], env: {}, config: {}, restart: 'on_failure' };
 }
