@@ -38,8 +38,16 @@ export interface Chats {
     part: PartToSend,
     options: { begin: () => Promise<void>; signal: AbortSignal },
   ): Promise<DeliveryEnd>;
-  /** Shows the text so far of what the delivery `out` will finish. Best effort. */
-  preview(session: string, chat: Chat, out: string, text: () => string): void;
+  /**
+   * Shows the text so far of what the delivery `out` will finish. Best effort. `isPosted`: a preview
+   * of it is on the platform already.
+   */
+  preview(
+    session: string,
+    chat: Chat,
+    out: string,
+    shown: { text: () => string; isPosted: boolean },
+  ): void;
   /** Says in which chats a session's turn works now; none: it does not. */
   working(session: string, chats: readonly Chat[]): void;
 }

@@ -551,14 +551,15 @@ export class SessionActor {
 
   /** Shows the session's chats what the model has said so far. */
   #showPreview(): void {
-    const { turn, chats } = this.#now.state;
+    const { turn, chats, previews } = this.#now.state;
     if (turn?.phase !== 'model' || !chats.some((chat) => chat.bound)) return;
     const { step, attempt } = turn;
     const text = (): string => this.#feed.text(turn.turn, step, attempt);
     for (const chat of chats) {
       if (!chat.bound) continue;
       const out = stepOut(turn.turn, turn.step, chat);
-      this.#deps.runner.chats.preview(this.session, chat, out, text);
+      const isPosted = previews.some((preview) => preview.out === out);
+      this.#deps.runner.chats.preview(this.session, chat, out, { text, isPosted });
     }
   }
 

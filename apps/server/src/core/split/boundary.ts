@@ -73,9 +73,8 @@ export class LineRanks {
     this.#line = line;
     this.#isCode = leaf.type === 'fence' || leaf.type === 'code';
     this.#isPoor = isPoor(line, behind);
-    this.#before = line.blank ? rank.sentence : rankBefore(line.before, line.after, line.number);
-    this.#behind =
-      behind === undefined ? rank.sentence : rankBefore(behind.before, behind.after, behind.number);
+    this.#before = line.blank ? rank.sentence : rankInSpaceBefore(text, line);
+    this.#behind = behind === undefined ? rank.sentence : rankInSpaceBefore(text, behind);
   }
 
   /**
@@ -116,6 +115,22 @@ export class LineRanks {
     if (isInsideMark(text, at) || (!this.#isCode && startsBlock(text, at))) return rank.poor;
     return isSentence ? rank.sentence : rank.character;
   }
+}
+
+function rankInSpaceBefore(text: string, line: PartLine): Rank {
+  const found = rankBefore(line.before, line.after, line.number);
+  return found <= rank.inner && isDeep(text, line) ? rank.poor : found;
+}
+
+/** Whether a line goes on in items, and without them would be code: so far it is indented. */
+export function isDeep(text: string, line: PartLine): boolean {
+  const containers = continuedBy(line.after, line.number);
+  return (
+    /^(?: {4}| {0,3}\t)/.test(text.slice(line.start, line.start + 4)) &&
+    containers.length > 0 &&
+    containers.every(({ type }) => type === 'list') &&
+    !goesOn(line.before, line.after)
+  );
 }
 
 /** Text that a paragraph went on with, but that would begin something else at the start of a part. */

@@ -1,6 +1,6 @@
 import type { LengthUnit } from '@duragent/protocol';
 import { openLeaf, type Block } from './blocks.ts';
-import { continuedBy, goesOn, LineRanks, rank, rankBefore, type Rank } from './boundary.ts';
+import { continuedBy, goesOn, isDeep, LineRanks, rank, rankBefore, type Rank } from './boundary.ts';
 import { isLineBreak, isSpace, skipSpace } from './characters.ts';
 import { markInline } from './inline-spans.ts';
 import { lengthOf, reach } from './length.ts';
@@ -145,25 +145,16 @@ export class PartCutter {
       if (openLeaf(last.after).leaf.type === 'heading') found = rank.sentence;
       else if (this.#text[last.end - 1] === ':') found = rank.item;
     }
-    const { head, skipped } = this.#itemHead(line, start);
-    const at = start + skipped;
+    let at = start;
+    let head = '';
+    if (isDeep(this.#text, line)) {
+      // It begins with the bullets of its items again; its indentation stays behind.
+      at = line.textAt;
+      head = itemHead(continuedBy(line.after, line.number));
+      if (!this.#hasRoom(head)) head = '';
+    }
     const suffix = this.suffixAt(at);
     return this.fits(at, suffix) ? { at, rank: found, suffix, head, line: line.number } : null;
-  }
-
-  /**
-   * A line that is indented as far as code goes on in items that the next part does not have: it
-   * begins with their bullets again, and the indentation stays behind.
-   */
-  #itemHead(line: PartLine, start: number): { head: string; skipped: number } {
-    const content = this.#text.slice(start, line.end);
-    const containers = continuedBy(line.after, line.number);
-    const isDeep = start === line.start && /^(?: {4}| {0,3}\t)/.test(content);
-    const isInItems = containers.length > 0 && containers.every(({ type }) => type === 'list');
-    if (!isDeep || !isInItems || goesOn(line.before, line.after)) return { head: '', skipped: 0 };
-    const head = itemHead(containers);
-    const skipped = content.length - content.trimStart().length;
-    return { head: this.#hasRoom(head) ? head : '', skipped };
   }
 
   /** What the next part begins with so that it goes on as it did here. */

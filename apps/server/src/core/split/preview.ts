@@ -48,7 +48,7 @@ const worthShowing = /[^\s>*+\-#=_|`~:.()[\]!<&\\]/;
  * What a line begins is not known when it has only marks; and what is HTML, and then ends what was
  * before, is known when the line is whole.
  */
-const unknownMarks = /^[\s>*+\-#=_|`~:.)\d]*(?:$|<)/;
+const unknownMarks = /^(?:[\s>*+\-#=_|`~:]|\d{1,9}[.)]\s)*(?:(?:\d{1,9}[.)]?)?$|<)/;
 const delimiter = /^[\s>|:-]*$/;
 
 /** The longest beginning of a text whose form is known, and what closes it. */

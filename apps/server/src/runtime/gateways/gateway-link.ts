@@ -13,6 +13,7 @@ export class GatewayLink {
   #running: RunningGateway | null = null;
   #limits: GatewayLimits;
   #isReady = false;
+  #life = 0;
   #isPresent = false;
   #cancelAbsence: () => void = () => undefined;
   #changed = Promise.withResolvers<void>();
@@ -36,6 +37,11 @@ export class GatewayLink {
 
   get isReady(): boolean {
     return this.#isReady;
+  }
+
+  /** Rises each time it becomes ready: what one process knew, the next one does not. */
+  get life(): number {
+    return this.#life;
   }
 
   get isPresent(): boolean {
@@ -70,6 +76,7 @@ export class GatewayLink {
     this.#isReady = status.state === 'ready';
     const announced = this.#isReady ? status.ready?.limits : undefined;
     if (announced) this.#limits = announced;
+    if (this.#isReady && !wasReady) this.#life += 1;
     if (this.#isReady !== wasReady) this.#updatePresence();
     this.wake();
     return announced ?? null;

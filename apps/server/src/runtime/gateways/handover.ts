@@ -11,7 +11,6 @@ import type { ArtifactStore } from '../../ports/artifact-store.ts';
 import { type Clock, sleep } from '../../ports/clock.ts';
 import type { InboxEntry } from '../../ports/inbox.ts';
 import type { Logger } from '../session-actor.ts';
-import { Slots } from '../slots.ts';
 import type { ChatPlace } from './bindings.ts';
 import { artifactIdOf, type ChatSessions } from './chat-sessions.ts';
 import { placeOf } from './judge.ts';
@@ -20,8 +19,6 @@ import { placeOf } from './judge.ts';
 const AGAIN_MS = 5_000;
 /** Times that a chat may move to another session while a message is on its way. */
 const MAX_MOVES = 5;
-/** Arrivals of one gateway that are handed over at once: the disk is not left to the busiest. */
-const MAX_AT_ONCE = Number(process.env['K'] ?? 4);
 
 /** An arrival that people wait for an answer to: a slash command or a press, allowed when it came. */
 export interface Ask {
@@ -55,7 +52,6 @@ export class Handover {
   readonly #signal: AbortSignal;
   /** What each chat's next arrival waits for. */
   readonly #chats = new Map<string, Promise<void>>();
-  readonly #slots = new Slots(MAX_AT_ONCE);
 
   constructor(gateway: string, deps: HandoverDeps, signal: AbortSignal) {
     this.#gateway = gateway;
@@ -86,9 +82,9 @@ export class Handover {
   /** Storage that is full or failed gets better, or the server stops; nothing else is tried twice. */
   async #untilDone(entry: InboxEntry, event: InboundEvent): Promise<void> {
     for (;;) {
-      const release = await this.#slots.acquire(this.#signal);
+      this.#signal.throwIfAborted();
       try {
-        await this.#handOver(entry, event).finally(release);
+        await this.#handOver(entry, event);
         return;
       } catch (error) {
         this.#signal.throwIfAborted();

@@ -270,6 +270,25 @@ describe('an answer', () => {
     ]);
   });
 
+  test('whose preview another process posted is only finished there', async () => {
+    const hub = await new TestHub().start(['ack', 'edit', 'preview']);
+    await hub.tell('hello');
+    const begin = 'Hello there, this is the beginning of it. ';
+    hub.runtime.model.calls.at(-1)?.text(begin);
+    await hub.runtime.clock.advance(300);
+    const preview_id = hub.gateway.previews[0]?.preview_id ?? '';
+    hub.gateway.host.event({ type: 'preview_posted', preview_id, message_id: 'm77' });
+    await ticks();
+    await hub.restart(['ack', 'edit', 'preview']);
+    await hub.runtime.clock.advance(11_000);
+    hub.gateway.posts.push({ id: 'm77', chat_id: 'ann', text: begin, keyboard: [] });
+    hub.runtime.model.calls.at(-1)?.text(begin);
+    await hub.runtime.clock.advance(300);
+    expect(hub.gateway.previews).toEqual([]);
+    await hub.answer(`${begin}And the end.`);
+    expect(hub.gateway.texts('ann')).toEqual([`${begin}And the end.`]);
+  });
+
   test('is preceded by the sign that the bot writes', async () => {
     const hub = await new TestHub().start();
     await hub.tell('hello');

@@ -208,8 +208,8 @@ export class GatewayHub implements Chats {
     return this.#outlet.send(part, options);
   }
 
-  preview(session: string, chat: Chat, out: string, text: () => string): void {
-    this.#previews.show(session, chat, out, text);
+  preview(...shown: Parameters<Chats['preview']>): void {
+    this.#previews.show(...shown);
   }
 
   working(session: string, chats: readonly Chat[]): void {

@@ -1,4 +1,6 @@
 import type { ChatAddress } from '@duragent/protocol';
+import { chatKey } from '../../core/session/chat-key.ts';
+import { MAX_DELIVERIES } from '../../core/session/state.ts';
 import { previewOf } from '../../core/split.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { GatewayLink } from './gateway-link.ts';
@@ -14,12 +16,16 @@ const FORGET_MS = 60 * 60 * 1000;
 
 interface Preview {
   session: string;
+  /** The replies of its session to its chat. */
+  siblings: string;
   text: () => string;
   /** When it grew last, on the monotonic clock. */
   at: number;
   /** UTF-16 units of what was shown last. */
   shown: number;
   isSent: boolean;
+  /** Which connection of its gateway knows the message: another one would post it anew. */
+  life: number;
   isScheduled: boolean;
   cancel: () => void;
 }
@@ -29,23 +35,32 @@ export class Previews {
   readonly #clock: Clock;
   readonly #link: (gateway: string) => GatewayLink | null;
   readonly #open = new Map<string, Preview>();
+  /** For each session and chat the replies that are open, oldest first. */
+  readonly #siblings = new Map<string, Set<string>>();
 
   constructor(clock: Clock, link: (gateway: string) => GatewayLink | null) {
     this.#clock = clock;
     this.#link = link;
   }
 
-  /** The text of a reply has grown; it is read when there is time to show it. */
-  show(session: string, chat: ChatAddress, out: string, text: () => string): void {
+  /**
+   * The text of a reply has grown; it is read when there is time to show it. `isPosted`: a preview
+   * of it is on the platform already.
+   */
+  show(
+    session: string,
+    chat: ChatAddress,
+    out: string,
+    { text, isPosted }: { text: () => string; isPosted: boolean },
+  ): void {
     const link = this.#link(chat.gateway);
     if (!link?.isReady || !link.can('preview')) return;
     let preview = this.#open.get(out);
+    if (preview ? preview.isSent && preview.life !== link.life : isPosted) return;
     if (!preview) {
       if (this.#open.size >= PRUNE_AT) this.#prune();
       if (this.#open.size >= MAX_OPEN) return;
-      const cancel = (): void => undefined;
-      preview = { session, text, at: 0, shown: 0, isSent: false, isScheduled: false, cancel };
-      this.#open.set(out, preview);
+      preview = this.#add(session, chat, out, text);
     }
     preview.text = text;
     preview.at = this.#clock.monotonic();
@@ -54,13 +69,30 @@ export class Previews {
     const due = preview;
     due.cancel = this.#clock.after(due.isSent ? EVERY_MS : 0, () => {
       due.isScheduled = false;
+      due.cancel = nothing;
       this.#send(due, chat, out);
     });
+  }
+
+  /** Begins one. Of older ones than a session may owe to a chat, the deliveries were given up. */
+  #add(session: string, chat: ChatAddress, out: string, text: () => string): Preview {
+    const siblings = `${session} ${chatKey(chat)}`;
+    const outs = this.#siblings.get(siblings) ?? new Set();
+    this.#siblings.set(siblings, outs.add(out));
+    const preview = {
+      ...{ session, siblings, text, at: 0, shown: 0 },
+      ...{ isSent: false, life: 0, isScheduled: false, cancel: nothing },
+    };
+    this.#open.set(out, preview);
+    const [oldest] = outs;
+    if (outs.size > MAX_DELIVERIES + 1 && oldest !== undefined) this.done(oldest);
+    return preview;
   }
 
   #send(preview: Preview, chat: ChatAddress, out: string): void {
     const link = this.#link(chat.gateway);
     if (!link?.isReady || !link.running || this.#open.get(out) !== preview) return;
+    if (preview.isSent && preview.life !== link.life) return;
     const content = previewOf(preview.text(), limitsOfParts(link.limits));
     // A step that is tried again shows nothing until it has more than was shown.
     if (content === null || content.length <= preview.shown) return;
@@ -75,6 +107,7 @@ export class Previews {
     if (!isTaken) return;
     preview.shown = content.length;
     preview.isSent = true;
+    preview.life = link.life;
   }
 
   /** The session whose reply this is a preview of. */
@@ -92,8 +125,13 @@ export class Previews {
 
   /** The reply is finished. */
   done(out: string): void {
-    this.#open.get(out)?.cancel();
+    const preview = this.#open.get(out);
+    if (!preview) return;
+    preview.cancel();
     this.#open.delete(out);
+    const outs = this.#siblings.get(preview.siblings);
+    outs?.delete(out);
+    if (outs?.size === 0) this.#siblings.delete(preview.siblings);
   }
 
   /** Forgets replies that came to nothing. */
@@ -104,3 +142,5 @@ export class Previews {
     }
   }
 }
+
+function nothing(): void {}
