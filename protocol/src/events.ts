@@ -95,8 +95,10 @@ export const originSchema = z.looseObject({
   kind: z.enum(['cli', 'http', 'gateway', 'schedule', 'webhook', 'agent']),
   /** The first 16 hex digits of the SHA-256 of the caller, the route and its Idempotency-Key. */
   idempotency: z.string().optional(),
-  /** The chat that it was made for. */
-  chat: chatAddressSchema.optional(),
+  /** The chat that it was made for, of a direct one with its person. */
+  chat: z.looseObject({ ...chatAddress, peer: z.string().optional() }).optional(),
+  /** Whether that chat had no session before. */
+  first: z.boolean().optional(),
 });
 export type Origin = InferKnown<typeof originSchema>;
 

@@ -3,11 +3,19 @@ import type { GatewayLimits, InboundEvent } from '@duragent/protocol';
 /**
  * What route and access made of an arrival: `turn` the agent answers; `passive` the model sees it
  * later; `silent` kept for audit; `pairing` the sender is told how to be let in; `command` a slash
- * command or a press for the server itself; `migrate` the chat has another id; `block` and
+ * command or a press for the server itself; `migrate` the chat has another id; `unjudged` its agent does not load now, and is asked again at hand-over; `block` and
  * `no_route` nothing, and its text is not kept.
  */
 export type Disposition =
-  'turn' | 'passive' | 'silent' | 'pairing' | 'command' | 'migrate' | 'block' | 'no_route';
+  | 'turn'
+  | 'passive'
+  | 'silent'
+  | 'pairing'
+  | 'command'
+  | 'migrate'
+  | 'unjudged'
+  | 'block'
+  | 'no_route';
 
 /** One arrival as the inbox keeps it. */
 export interface InboxEntry {
@@ -44,6 +52,8 @@ export interface Inbox {
   append(entry: Omit<InboxEntry, 'n'>): Promise<InboxEntry | null>;
   /** Remembers, lazily, that everything up to `n` was handed over: with the next append, and by `close`. */
   mark(n: number): void;
+  /** Writes the mark now, in the background, where it is ahead of what is durable. */
+  flush(): void;
   /** Remembers, lazily, the newest limits. */
   keepLimits(limits: GatewayLimits): void;
   /** Writes what is left and closes the file. */
@@ -53,10 +63,14 @@ export interface Inbox {
 /** Opens inboxes. */
 export interface InboxStore {
   /**
-   * Opens a gateway's inbox, made if there is none: checks it, cuts off a torn end.
+   * Opens a gateway's inbox, made if there is none: checks it, cuts off a torn end. A new one
+   * numbers its entries above `after`.
    * @returns it with every entry after the last mark, oldest first: they are to be handed over (again).
    * @throws DuragentError `log_corrupt` where a record before the end does not check, `log_newer`,
    *   `storage_full`, `storage_failed`.
    */
-  open(gateway: string): Promise<{ inbox: Inbox; unhanded: InboxEntry[] }>;
+  open(
+    gateway: string,
+    options?: { after?: number },
+  ): Promise<{ inbox: Inbox; unhanded: InboxEntry[] }>;
 }

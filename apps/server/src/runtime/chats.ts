@@ -15,8 +15,8 @@ export interface PartToSend {
   replyTo?: string;
   /** The platform's message that this finishes. */
   preview?: string;
-  /** An earlier try may have been posted. */
-  isUncertain: boolean;
+  /** How many earlier tries may have been posted. */
+  uncertainTries: number;
   onUncertain: 'resend_marked' | 'notify' | 'never';
   /** Ms since 1970: dead from then on. */
   expiresAt: number;

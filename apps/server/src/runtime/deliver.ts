@@ -68,8 +68,8 @@ function partOf(
           },
     ...(delivery.reply_to !== undefined && open.part === 1 ? { replyTo: delivery.reply_to } : {}),
     ...(open.preview !== undefined && open.part === 1 ? { preview: open.preview } : {}),
-    isUncertain: open.uncertain === true,
-    onUncertain: delivery.on_uncertain,
+    uncertainTries: open.uncertain ?? 0,
+    onUncertain: open.expires_at === undefined ? delivery.on_uncertain : 'resend_marked',
     expiresAt: Date.parse(open.expires_at ?? delivery.expires_at),
     recordedAt: Date.parse(event.at),
   };

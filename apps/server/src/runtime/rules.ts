@@ -40,6 +40,7 @@ export function rulesFor(facts: {
     epoch: facts.epoch,
     agentHash: agent?.hash ?? 'missing',
     limits: limitsOf(agent, settings),
+    greeting: agent?.greeting ?? null,
     queue: queue.mode,
     waiting: {
       maxPending: queue.maxPending,

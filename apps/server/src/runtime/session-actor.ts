@@ -29,7 +29,14 @@ import type { EffectRunner } from './effects.ts';
 import { Feed, type Frame } from './feed.ts';
 import { followSession } from './follow-session.ts';
 import { newId } from './ids.ts';
-import { quarantined, refuseMessage, stopping } from './refusals.ts';
+import {
+  answerTooLarge,
+  isTooLarge,
+  quarantined,
+  recordTooLarge,
+  refuseMessage,
+  stopping,
+} from './refusals.ts';
 import { rulesFor, type SessionSettings } from './rules.ts';
 import { viewOf } from './session-view.ts';
 import { WorkInFlight } from './work-in-flight.ts';
@@ -473,7 +480,12 @@ export class SessionActor {
     if (this.#closing.signal.aborted) return Promise.reject(stopping());
     this.touch();
     const { state } = this.#now;
-    const events = decide(state, input, this.#rules());
+    const rules = this.#rules();
+    let events = decide(state, input, rules);
+    if (events.some(isTooLarge)) {
+      if (input.type !== 'model_finished') return Promise.reject(recordTooLarge());
+      events = decide(state, answerTooLarge(input), rules);
+    }
     if (events.length > 0) {
       if (events.some((event) => event.type === 'turn_started')) this.#agent = this.#nextAgent;
       const after = foldOn(this.#now, events);
@@ -551,12 +563,14 @@ export class SessionActor {
 
   /** Shows the session's chats what the model has said so far. */
   #showPreview(): void {
-    const { turn, chats, previews } = this.#now.state;
+    const { turn, chats, previews, deliveries } = this.#now.state;
     if (turn?.phase !== 'model' || !chats.some((chat) => chat.bound)) return;
     const { step, attempt } = turn;
     const text = (): string => this.#feed.text(turn.turn, step, attempt);
     for (const chat of chats) {
-      if (!chat.bound) continue;
+      // What is owed to the chat comes first.
+      const isBehind = deliveries.some((one) => one.chat === chat.since);
+      if (!chat.bound || isBehind) continue;
       const out = stepOut(turn.turn, turn.step, chat);
       const isPosted = previews.some((preview) => preview.out === out);
       this.#deps.runner.chats.preview(this.session, chat, out, { text, isPosted });

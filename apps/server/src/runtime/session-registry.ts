@@ -186,7 +186,6 @@ export class SessionRegistry {
     if (key !== undefined) this.#known.reserveKey(key, session);
     try {
       const agent = await this.#resolveAgent(request.agent);
-      const greeting = (await this.#deps.agents.get(agent))?.greeting ?? null;
       const log = await this.#store.create(session);
       const actor = this.#adopt({ log, ...foldLog(null, []), snapshotSeq: 0, torn: null });
       await actor.begin({
@@ -198,7 +197,6 @@ export class SessionRegistry {
         ...(request.onDisconnect ? { on_disconnect: request.onDisconnect } : {}),
         labels: request.labels ?? {},
         ...(request.chat ? { chat: request.chat } : {}),
-        ...(request.chat && greeting !== null ? { greeting } : {}),
       });
       this.#known.learn(actor.summary());
       return actor;

@@ -17,7 +17,7 @@ export function viewOf(summary: SessionSummary, presence: Presence): SessionView
   const { paused, has_work: _, chats, ...shown } = summary;
   return {
     ...shown,
-    chats: chats.map(shownChat),
+    chats: chats.filter((chat) => chat.bound).map(shownChat),
     status: statusOf(summary, presence),
     turn_state: turnStateOf(paused, presence),
     clients: presence.clients,

@@ -6,7 +6,8 @@ import {
   slashCommands,
 } from '../core/slash-command.ts';
 import type { SessionSummary } from '../core/session/summary.ts';
-import type { ChatPlace } from './gateways/bindings.ts';
+import { chatKey } from '../core/session/chat-key.ts';
+import { type ChatPlace, keyOf } from './gateways/bindings.ts';
 import type { ChatSessions } from './gateways/chat-sessions.ts';
 import type { PairingDesk } from './gateways/pairing-desk.ts';
 import type { SessionActor } from './session-actor.ts';
@@ -28,32 +29,37 @@ export interface SlashAsk {
   /** `<gateway>:<platform id>`. */
   by: string;
   isOwner: boolean;
-  /** The bot's own name, without `@`. */
-  username?: string | undefined;
 }
 
 /** What the chat is told; short, and with the session's name. */
 export interface SlashAnswer {
   text: string;
   keyboard?: InlineKeyboard;
+  /** Nothing was done: a card that was pressed stays as it is. */
+  isRefused?: true;
 }
 
 export interface SlashDeps {
   chats: ChatSessions;
   pairing: PairingDesk;
   summaries: () => SessionSummary[];
+  /** Whether the asker owns an agent. */
+  isOwnerOf: (agent: string) => Promise<boolean>;
   /** Tells a stranger who was let in. */
   welcome: (chat: { gateway: string; chat_id: string; thread_id?: string }) => void;
 }
 
 /** Does what a slash command or a button asks for. Twice for one number changes nothing the second time. */
 export async function runSlashCommand(ask: SlashAsk, deps: SlashDeps): Promise<SlashAnswer | null> {
-  const typed = parseSlashCommand(ask.text, ask.username);
+  // Whom it was addressed to was looked at when it came.
+  const typed = parseSlashCommand(ask.text.replace(ADDRESSEE, '$1'));
   const command = typed && findSlashCommand(typed.name);
   if (!command) return { text: 'This button is no longer known.' };
-  if (command.ownerOnly && !ask.isOwner) return { text: `Only an owner may use /${command.name}.` };
+  if (command.ownerOnly && !ask.isOwner) {
+    return { text: `Only an owner may use /${command.name}.`, isRefused: true };
+  }
   const actor = await deps.chats.current(ask.place);
-  const bound = actor?.chats.find((chat) => chat.chat_id === ask.place.chat_id);
+  const bound = actor?.chats.find((chat) => chatKey(chat) === chatKey(ask.place));
   if (bound && bound.inbox >= ask.n) return null;
   try {
     return await run(command.name, typed.args, actor, ask, deps);
@@ -62,6 +68,8 @@ export async function runSlashCommand(ask: SlashAsk, deps: SlashDeps): Promise<S
     throw error;
   }
 }
+
+const ADDRESSEE = /^(\/\w{1,32})@\w{1,64}/;
 
 /** Whether an error says what the person did wrong. */
 function isTheirs({ code }: DuragentError): boolean {
@@ -83,7 +91,7 @@ async function run(
     case 'new':
       return fresh(null, ask, deps);
     case 'reset':
-      return fresh(actor, ask, deps);
+      return fresh('reset', ask, deps);
     case 'attach':
       return attach(args, ask, deps);
     case 'detach':
@@ -110,18 +118,19 @@ async function run(
 const movers: ReadonlySet<SlashCommandName> = new Set(['new', 'reset', 'attach', 'detach']);
 
 async function fresh(
-  ended: SessionActor | null,
+  end: 'reset' | null,
   { place, agent, n }: SlashAsk,
   deps: SlashDeps,
 ): Promise<SlashAnswer> {
-  const { session } = await deps.chats.fresh(place, agent, n);
-  if (ended && ended.session !== session) await ended.end('reset');
+  const { session } = await deps.chats.fresh(place, agent, n, end);
   return { text: `A fresh session with ${agent}: ${session}` };
 }
 
 async function attach(wanted: string, ask: SlashAsk, deps: SlashDeps): Promise<SlashAnswer> {
   if (wanted === '') return { text: 'Which session? /sessions lists them: /attach <session>' };
-  const found = visibleSessions(ask, deps).filter(({ session }) => isMeant(session, wanted));
+  const found = (await visibleSessions(ask, deps)).filter(({ session }) =>
+    isMeant(session, wanted),
+  );
   const [only, ...others] = found;
   if (!only)
     return { text: 'There is no such session, or it is not yours. /sessions lists yours.' };
@@ -136,7 +145,10 @@ async function detach(
   deps: SlashDeps,
 ): Promise<SlashAnswer> {
   if (!actor) return { text: 'This chat has no session yet; write something.' };
-  const own = deps.chats.ownOf(ask.place, actor.session);
+  if (!deps.chats.isAttached(actor, ask.place)) {
+    return { text: `This chat is in its own session: ${actor.session}` };
+  }
+  const own = deps.chats.ownOf(ask.place, ask.agent, actor.session);
   const back = own
     ? await deps.chats.attach(ask.place, own, ask.n, ask.by)
     : await deps.chats.fresh(ask.place, ask.agent, ask.n);
@@ -148,20 +160,31 @@ function isMeant(session: string, wanted: string): boolean {
   return session === wanted || (wanted.length >= 6 && session.endsWith(wanted));
 }
 
-/** Sessions that the asker may drive: their own chats', and for an owner all. */
-function visibleSessions(ask: SlashAsk, deps: SlashDeps): SessionSummary[] {
-  const own = ({ origin, chats }: SessionSummary): boolean => {
-    const isHere = (chat: { gateway: string; chat_id: string }): boolean =>
-      chat.gateway === ask.place.gateway && chat.chat_id === ask.place.chat_id;
-    return chats.some(isHere) || (origin.chat !== undefined && isHere(origin.chat));
+/** Sessions that the asker may drive: this chat's own with its agent, and all of agents that they own. */
+async function visibleSessions(ask: SlashAsk, deps: SlashDeps): Promise<SessionSummary[]> {
+  const here = keyOf(ask.place);
+  const isOwn = ({ agent, origin, chats }: SessionSummary): boolean => {
+    if (agent !== ask.agent) return false;
+    const { chat } = origin;
+    return (
+      chats.some((one) => keyOf(one) === here) ||
+      (chat !== undefined && keyOf({ ...chat, chat_type: ask.place.chat_type }) === here)
+    );
   };
-  return deps
-    .summaries()
-    .filter((summary) => summary.ended_at === undefined && (ask.isOwner || own(summary)));
+  const alive = deps.summaries().filter(({ ended_at }) => ended_at === undefined);
+  const owned = new Map<string, boolean>();
+  for (const { agent } of alive) {
+    if (!owned.has(agent)) owned.set(agent, await deps.isOwnerOf(agent));
+  }
+  return alive.filter((summary) => owned.get(summary.agent) === true || isOwn(summary));
 }
 
-function listSessions(actor: SessionActor | null, ask: SlashAsk, deps: SlashDeps): SlashAnswer {
-  const sessions = visibleSessions(ask, deps).slice(0, LISTED);
+async function listSessions(
+  actor: SessionActor | null,
+  ask: SlashAsk,
+  deps: SlashDeps,
+): Promise<SlashAnswer> {
+  const sessions = (await visibleSessions(ask, deps)).slice(0, LISTED);
   if (sessions.length === 0) return { text: 'There is no session yet; write something.' };
   const lines = sessions.map(({ session, agent, preview }) => {
     const here = session === actor?.session ? ' (here)' : '';

@@ -10,6 +10,7 @@ import type { SessionStore } from '../ports/session-store.ts';
 import type { Tool } from '../ports/tool.ts';
 import { EffectRunner } from './effects.ts';
 import type { Frame } from './feed.ts';
+import type { SessionSettings } from './rules.ts';
 import type { SessionActor } from './session-actor.ts';
 import { SessionRegistry } from './session-registry.ts';
 
@@ -238,7 +239,7 @@ export interface RuntimeOptions {
   agent?: Partial<Agent>;
   tools?: Tool[];
   maxConcurrent?: number;
-  settings?: { onDisconnect?: 'continue' | 'pause'; outputBufferSize?: number };
+  settings?: Partial<SessionSettings>;
   wrapStore?: (store: SessionStore) => SessionStore;
   /** Asked at each start. */
   chats?: (runtime: TestRuntime) => Chats;

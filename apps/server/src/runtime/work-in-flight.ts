@@ -97,13 +97,13 @@ export class WorkInFlight {
     };
     run().then(finish, (error: unknown) => {
       if (!signal.aborted) this.#onError(effect, error);
-      finish(failureOf(effect));
+      finish(failureOf(effect, work.isBusy));
     });
   }
 }
 
 /** The input that an effect ends in when the server itself failed at it. */
-function failureOf(effect: Effect): SessionInput {
+function failureOf(effect: Effect, wasBusy: boolean): SessionInput {
   const message = 'Something went wrong inside the server; its log says what.';
   switch (effect.type) {
     case 'call_model':
@@ -129,9 +129,10 @@ function failureOf(effect: Effect): SessionInput {
       return effect.input;
     case 'deliver': {
       const { out, part, attempt } = effect.delivery;
-      // Whether it was sent is not known here.
+      // What had not begun was not sent; of the rest nothing is known here.
       const error = { code: 'internal', message };
-      return { type: 'deliver_end', out, part, attempt, outcome: 'uncertain', error };
+      const outcome = wasBusy ? 'uncertain' : 'failed';
+      return { type: 'deliver_end', out, part, attempt, outcome, error };
     }
   }
 }

@@ -71,6 +71,8 @@ const ACK_OVERHEAD = 3;
 const MAX_IDS_IN_ACK = 1000;
 /** Acks wait for the next line when so many commands are not in its pipe yet. */
 const MAX_UNREAD_ACKS = 8;
+/** Lines that are taken before all others have their turn: a chunk may hold a thousand. */
+const LINES_AT_ONCE = 32;
 
 /** One process of a gateway, from its start until nothing of it is left. */
 export class GatewayLife {
@@ -255,12 +257,14 @@ export class GatewayLife {
       },
       fault: (fault) => this.#onFault(fault),
     });
+    let lines = 0;
     await this.#read(this.#child.stdout, async (chunk) => {
       for (const piece of lineByLine(chunk)) {
         if (this.#over.signal.aborted) return;
         reader.push(piece);
+        lines += 1;
         // Whoever waits for `ready` goes on before the next line does.
-        if (!this.#isReady) await nextTick();
+        if (!this.#isReady || lines % LINES_AT_ONCE === 0) await nextTick();
         if (this.#window.isFull) {
           this.#wasFull = true;
           await this.#window.whenOpen();

@@ -531,6 +531,21 @@ describe('a flood', () => {
     expect(gateway.status).toMatchObject({ state: 'ready', restarts: 0, dropped: 0 });
   });
 
+  test('lets everything else have its turn every few lines', async () => {
+    const { gateway, host } = start('unasked', { argument: '20000' });
+    let before = 0;
+    let most = 0;
+    const look = (): void => {
+      const { unknown } = gateway.status;
+      most = Math.max(most, unknown - before);
+      before = unknown;
+      if (host.ids.length === 0) setImmediate(look);
+    };
+    look();
+    await until('all of it came', () => before === 20_000);
+    expect(most).toBeLessThanOrEqual(64);
+  });
+
   test('that is not stored is not read, and is not taken for a hang', async () => {
     const host = new Host();
     const stored = Promise.withResolvers<void>();

@@ -148,6 +148,17 @@ const behaviours: Record<string, (configure: Line) => void> = {
     }
     log('flood is over');
   },
+  /** Answers to nothing, in one write, and then an event. */
+  unasked: () => {
+    ready();
+    const lines = Array.from({ length: Number(argument) }, (_, n) => ({
+      type: 'pong',
+      request_id: `p${n}`,
+      connected: true,
+    }));
+    write(lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
+    say(event(1));
+  },
   invalid: () => {
     ready();
     for (let n = 0; n < Number(argument); n += 1) say({ type: 'pong', connected: n });

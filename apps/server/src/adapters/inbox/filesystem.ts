@@ -63,7 +63,10 @@ class FileInboxStore implements InboxStore, InboxHost {
     this.#onSyncFailure = options.onSyncFailure;
   }
 
-  async open(gateway: string): Promise<{ inbox: Inbox; unhanded: InboxEntry[] }> {
+  async open(
+    gateway: string,
+    { after = 0 }: { after?: number } = {},
+  ): Promise<{ inbox: Inbox; unhanded: InboxEntry[] }> {
     if (!namePattern.test(gateway)) {
       throw new DuragentError(
         'invalid_request',
@@ -75,23 +78,23 @@ class FileInboxStore implements InboxStore, InboxHost {
     }
     this.#inUse.add(gateway);
     try {
-      return await this.#open(gateway);
+      return await this.#open(gateway, after);
     } catch (error) {
       this.#inUse.delete(gateway);
       throw storageError(error, `Cannot open the inbox of ${gateway}`);
     }
   }
 
-  async #open(gateway: string): Promise<{ inbox: Inbox; unhanded: InboxEntry[] }> {
+  async #open(gateway: string, after: number): Promise<{ inbox: Inbox; unhanded: InboxEntry[] }> {
     const directory = await this.#makeDirectory(gateway);
     const file = path.join(directory, INBOX_FILE);
     await this.files.rm(`${file}.tmp`, { force: true });
     const isUnsynced = this.#unsynced.has(gateway) || (await this.#isThere(directory));
     let handle = await this.files.open(file, flags.createOrUpdate, FILE_MODE);
     try {
-      const found = await examineInbox(handle, file, gateway);
+      const found = await examineInbox(handle, file, gateway, after);
       let { end }: { end: Place } = found;
-      await this.#repair(gateway, directory, handle, found);
+      await this.#repair(gateway, directory, handle, { ...found, after });
       if (isUnsynced) {
         const anew = await this.#writeAnew(gateway, file, handle, found);
         const old = handle;
@@ -136,14 +139,15 @@ class FileInboxStore implements InboxStore, InboxHost {
     gateway: string,
     directory: string,
     file: OpenFile,
-    { end, headerMissing, tornBytes }: Examined,
+    { end, headerMissing, tornBytes, after }: Examined & { after: number },
   ): Promise<void> {
     if (tornBytes > 0) {
       const from = headerMissing ? 0 : end.offset;
       const where = { directory, name: INBOX_FILE };
       await cutTornEnd(this.files, where, file, from, from + tornBytes);
     }
-    if (headerMissing) await writeAll(file, Buffer.from(`${encodeHeader(gateway).line}\n`), 0);
+    if (!headerMissing) return;
+    await writeAll(file, Buffer.from(`${encodeHeader(gateway, after + 1).line}\n`), 0);
   }
 
   /** Also makes durable what a killed process wrote and did not sync. */

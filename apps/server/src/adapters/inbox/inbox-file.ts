@@ -59,6 +59,8 @@ export class InboxFile implements Inbox {
   /** Keys on their way, with the end of the append that brings them. */
   readonly #underWay = new Map<string, Promise<unknown>>();
   #flushing: Promise<void> | null = null;
+  /** Whether the mark is to be written though nothing is appended. */
+  #isFlushAsked = false;
   #rewriting: Promise<void> | null = null;
   /** A new file that only needs what was appended since, to take the old one's place. */
   #rewritten: Rewriting | null = null;
@@ -145,11 +147,17 @@ export class InboxFile implements Inbox {
     this.#content.limits = known;
   }
 
+  flush(): void {
+    if (this.#closing || this.#broken || this.#content.mark <= this.#durableMark) return;
+    this.#isFlushAsked = true;
+    this.#flushing ??= this.#flush();
+  }
+
   /** Does what waits until nothing does. Never rejects. */
   async #flush(): Promise<void> {
     for (;;) {
       if (this.#rewritten) await this.#replaceFile(this.#rewritten);
-      else if (this.#waiting.length > 0) await this.#writeWaiting();
+      else if (this.#waiting.length > 0 || this.#isFlushAsked) await this.#writeWaiting();
       else break;
     }
     this.#flushing = null;
@@ -157,6 +165,7 @@ export class InboxFile implements Inbox {
 
   /** Writes all that waits as one group. */
   async #writeWaiting(): Promise<void> {
+    this.#isFlushAsked = false;
     const group = this.#waiting;
     this.#waiting = [];
     this.#waitingLength = 0;

@@ -19,7 +19,7 @@ export interface MemoryInbox {
 export function memoryInboxStore(kept: Map<string, MemoryInbox> = new Map()): InboxStore {
   const inUse = new Set<string>();
   return {
-    async open(gateway) {
+    async open(gateway, { after = 0 } = {}) {
       if (!namePattern.test(gateway)) {
         throw new DuragentError('invalid_request', `${JSON.stringify(gateway)} is no name.`);
       }
@@ -27,7 +27,7 @@ export function memoryInboxStore(kept: Map<string, MemoryInbox> = new Map()): In
         throw new DuragentError('conflict', `The inbox of ${gateway} is open: close it first.`);
       }
       inUse.add(gateway);
-      const found = kept.get(gateway) ?? emptyInbox();
+      const found = kept.get(gateway) ?? { ...emptyInbox(), lastN: after, mark: after };
       kept.set(gateway, found);
       const inbox = new OpenMemoryInbox(gateway, found, () => inUse.delete(gateway));
       return { inbox, unhanded: structuredClone(found.unhanded) };
@@ -98,6 +98,10 @@ class OpenMemoryInbox implements Inbox {
       );
     }
     this.#mark = Math.max(this.#mark, n);
+  }
+
+  flush(): void {
+    if (!this.#closed) this.#writeLeft();
   }
 
   keepLimits(limits: GatewayLimits): void {

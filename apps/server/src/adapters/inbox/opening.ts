@@ -41,13 +41,14 @@ const HEADER_BYTES = 4096;
 
 /**
  * Reads an inbox and finds how far it is good.
- * @param name how errors name the file.
+ * @param name how errors name the file. @param after a new inbox numbers its entries above this.
  * @throws DuragentError `log_corrupt` where a record is damaged that others follow, `log_newer`.
  */
 export async function examineInbox(
   file: OpenFile,
   name: string,
   gateway: string,
+  after = 0,
 ): Promise<Examined> {
   const { size } = await file.stat();
   const head = await readBytes(file, 0, Math.min(size, HEADER_BYTES));
@@ -65,7 +66,8 @@ export async function examineInbox(
   if (header.kind === 'damaged' || lf === -1) {
     const reason = header.kind === 'damaged' ? header.reason : 'the header is cut';
     if (await hasRecordBehind(file, 0, size, 0)) throw corruptInbox(name, 0, reason);
-    return { ...reading.conclude(name), ...withoutHeader(gateway, size, head) };
+    reading.beginAfter(after);
+    return { ...reading.conclude(name), ...withoutHeader(gateway, size, head, after) };
   }
 
   reading.lastN = header.firstN - 1;
@@ -95,8 +97,9 @@ function withoutHeader(
   gateway: string,
   size: number,
   head: Buffer,
+  after: number,
 ): Pick<Examined, 'end' | 'tornBytes' | 'headerMissing'> {
-  const { line, crc } = encodeHeader(gateway);
+  const { line, crc } = encodeHeader(gateway, after + 1);
   const expected = Buffer.from(`${line}\n`);
   // The beginning of the right header holds nothing that is worth keeping.
   const cutShort = size < expected.length && expected.subarray(0, size).equals(head);
@@ -115,6 +118,12 @@ class Reading {
   #limits: GatewayLimits | null = null;
   readonly #keys = new RememberedKeys();
   #unhanded: { entry: Omit<InboxEntry, 'event'> & { event?: unknown }; offset: number }[] = [];
+
+  /** Of a new inbox: nothing up to here is its own. */
+  beginAfter(n: number): void {
+    this.lastN = n;
+    this.#mark = n;
+  }
 
   /** @returns why the record cannot stand there; null: it can. */
   take(record: InboxRecord, offset: number): string | null {

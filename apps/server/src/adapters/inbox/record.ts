@@ -26,6 +26,7 @@ const dispositions = [
   'pairing',
   'command',
   'migrate',
+  'unjudged',
   'block',
   'no_route',
 ] as const satisfies readonly Disposition[];

@@ -147,7 +147,7 @@ describe('an answer in a chat', () => {
     expect(deliveries(drive)).toHaveLength(1);
     start(drive);
     expect(done(drive)).toEqual(['delivery_finished']);
-    expect(drive.state.chats).toEqual([]);
+    expect(drive.state.chats).toMatchObject([{ bound: false, inbox: 1 }]);
   });
 });
 
@@ -160,7 +160,7 @@ describe('a part that was being sent when the server died', () => {
     expect(drive.crash()).toEqual(['delivery_finished']);
     expect(drive.last('delivery_finished').outcome).toBe('uncertain');
     expect(drive.recover()).toEqual([]);
-    expect(deliveries(drive)[0]?.delivery).toMatchObject({ attempt: 2, uncertain: true });
+    expect(deliveries(drive)[0]?.delivery).toMatchObject({ attempt: 2, uncertain: 1 });
     start(drive);
     const error = { code: 'rate_limited', message: '' };
     drive.submit({
@@ -170,7 +170,7 @@ describe('a part that was being sent when the server died', () => {
       error,
       retryAfterMs: 5,
     });
-    expect(deliveries(drive)[0]?.delivery).toMatchObject({ attempt: 3, uncertain: true });
+    expect(deliveries(drive)[0]?.delivery).toMatchObject({ attempt: 3, uncertain: 1 });
     start(drive);
     done(drive);
     expect(deliveries(drive)).toEqual([]);
@@ -222,6 +222,55 @@ describe('a preview', () => {
     expect(drive.submit(post)).toEqual([]);
     drive.submit({ type: 'cancel' });
     expect(drive.submit({ ...post, out: 'out_y' })).toEqual([]);
+  });
+});
+
+describe('a part that may have been posted', () => {
+  test('is not tried again at once, and is counted', () => {
+    const drive = bound();
+    drive.submit(told(1));
+    drive.submit((state) => answer(state));
+    const error = { code: 'lost', message: '' };
+    for (let tries = 1; tries <= 3; tries += 1) {
+      start(drive);
+      drive.submit({ type: 'deliver_end', ...first(drive), outcome: 'uncertain', error });
+      const { uncertain, retry_at } = deliveries(drive)[0]?.delivery ?? {};
+      expect(uncertain).toBe(tries);
+      expect(Date.parse(retry_at ?? '') - drive.rules.now).toBe(1000 * 2 ** (tries - 1));
+    }
+  });
+});
+
+describe('a new chat', () => {
+  const from = (first: boolean) => {
+    const drive = new Drive({ greeting: 'I am a bot.' });
+    const origin = { kind: 'gateway' as const, ...(first ? { first: true } : {}) };
+    drive.submit({ ...START, origin, chat: dm } as SessionInput);
+    return drive;
+  };
+
+  test('is greeted before its first answer, once', () => {
+    const drive = from(true);
+    expect(drive.submit({ ...told(1), handling: 'passive' })).toEqual(['user_message']);
+    expect(drive.submit(told(2))).toEqual(['user_message', 'notice', 'turn_started']);
+    drive.submit((state) => answer(state));
+    expect(drive.submit(told(3))).toEqual(['user_message', 'turn_started']);
+  });
+
+  test('that had a session before is not greeted', () => {
+    expect(from(false).submit(told(1))).toEqual(['user_message', 'turn_started']);
+  });
+});
+
+describe('an answer of very many parts', () => {
+  test('is cut, and says so', () => {
+    const drive = bound(dm, {});
+    drive.submit(told(1));
+    const text = 'word '.repeat(8000);
+    drive.submit((state) => answer(state, { content: [{ type: 'text', text }] }));
+    const { parts } = drive.last('assistant_message').deliveries[0] ?? { parts: [] };
+    expect(parts).toHaveLength(200);
+    expect(parts.at(-1)).toMatchObject({ suffix: expect.stringContaining('does not fit') });
   });
 });
 

@@ -12,7 +12,7 @@ import {
 import { evolve, workedMs } from './evolve.ts';
 import type { Facts } from './facts.ts';
 import { outId } from './out-id.ts';
-import { chatOf, receive } from './receive.ts';
+import { chatOf, MAX_WINDOWS, receive } from './receive.ts';
 import { retryAfterFailure } from './retry.ts';
 import type { Rules } from './rules.ts';
 import type { ChatBinding, Draft, SessionInput } from './session-input.ts';
@@ -137,8 +137,8 @@ function start(
   rules: Rules,
 ): Facts {
   if (state.seq > 0) return [];
-  const { session, agent, key, origin, on_disconnect, labels, chat, greeting } = input;
-  const facts: Facts = [
+  const { session, agent, key, origin, on_disconnect, labels, chat } = input;
+  return [
     {
       type: 'session_started',
       session,
@@ -149,20 +149,8 @@ function start(
       ...(on_disconnect === undefined ? {} : { on_disconnect }),
       labels,
     },
+    ...(chat ? [{ type: 'chat_bound' as const, ...chat }] : []),
   ];
-  if (!chat) return facts;
-  facts.push({ type: 'chat_bound', ...chat });
-  if (greeting !== undefined && greeting.trim() !== '') {
-    const to = [{ ...chat, since: 2, bound: true }];
-    const what = { text: greeting, format: 'markdown' as const };
-    const out = (): string => outId(session, `greeting/${chatKey(chat)}`);
-    facts.push({
-      type: 'notice',
-      text: greeting,
-      deliveries: deliveriesTo(to, what, rules, { out }),
-    });
-  }
-  return facts;
 }
 
 function bind(state: SessionState, chat: ChatBinding): Facts {
@@ -279,7 +267,7 @@ function passSafePoint(state: SessionState, turn: OpenTurn, rules: Rules): Facts
 
 /** A turn for the messages that wait and are not held any more. */
 function startTurn(state: SessionState, rules: Rules): Facts {
-  const ready = state.pending.filter((message) => !isHeld(message, rules.now));
+  const ready = state.pending.filter((message) => !isHeld(message, rules));
   const first = ready[0];
   if (!first) return [];
   const isGroup = state.chats.find((chat) => chat.since === first.chat)?.chat_type !== 'dm';
@@ -287,6 +275,7 @@ function startTurn(state: SessionState, rules: Rules): Facts {
   const queue = state.settings.queue ?? rules.queue ?? byPlace;
   const trigger = queue === 'batch' ? ready : [first];
   return [
+    ...greet(state, rules),
     {
       type: 'turn_started',
       turn: turnOf(first.message_id),
@@ -298,8 +287,23 @@ function startTurn(state: SessionState, rules: Rules): Facts {
   ];
 }
 
-function isHeld(message: PendingMessage, now: number): boolean {
-  return message.held_until !== undefined && Date.parse(message.held_until) > now;
+/** What a chat is told before its first answer, where it never had a session before. */
+function greet(state: SessionState, rules: Rules): Facts {
+  const chats = boundChats(state);
+  const text = rules.greeting ?? '';
+  const isFirst = state.origin.first === true && state.turns === 0 && !state.greeted;
+  if (!isFirst || chats.length === 0 || text.trim() === '') return [];
+  const deliveries = deliveriesTo(chats, { text, format: 'markdown' }, rules, {
+    out: (chat) => outId(state.session, `greeting/${chatKey(chat)}`),
+  });
+  return [{ type: 'notice', text, deliveries }];
+}
+
+function isHeld({ held_until }: PendingMessage, { now, waiting }: Rules): boolean {
+  if (held_until === undefined) return false;
+  const left = Date.parse(held_until) - now;
+  // More than a burst may last: the clock was set back.
+  return left > 0 && left <= MAX_WINDOWS * waiting.debounceMs;
 }
 
 /** The turn that a message starts is named after it, so that deciding twice names the same turn. */

@@ -9,6 +9,8 @@ import { type Chat, MAX_DELIVERIES, type OpenDelivery, type SessionState } from 
 
 /** Longest wait between two tries of a part, in ms. */
 const MAX_RETRY_MS = 60_000;
+/** Parts that a text is shown in. */
+const MAX_PARTS = 200;
 
 /** The chats that are shown what the session says. */
 export function boundChats(state: SessionState): Chat[] {
@@ -51,7 +53,12 @@ export function deliveriesTo(
 
 function partsOf(text: string, rules: Rules, gateway: string): DeliveryPart[] {
   if (text.trim() === '') return [];
-  return splitMessage(text, rules.delivery.limits(gateway));
+  const parts = splitMessage(text, rules.delivery.limits(gateway));
+  const last = parts[MAX_PARTS - 1];
+  if (!last || parts.length <= MAX_PARTS) return parts;
+  // Nobody reads so many messages, and their places would not fit into the record.
+  const suffix = `[The rest, ${text.length - last.from} characters, does not fit into a chat; duragent attach shows it.]`;
+  return [...parts.slice(0, MAX_PARTS - 1), { prefix: '', from: last.from, to: last.from, suffix }];
 }
 
 /** Inputs about what is owed to chats. */
@@ -142,13 +149,12 @@ function endOf(
         outcome: 'delivered',
         ...(end.message === undefined ? {} : { platform_message_id: end.message }),
       };
-    case 'failed': {
+    case 'failed':
+    case 'uncertain': {
       const wait = end.retryAfterMs ?? Math.min(MAX_RETRY_MS, 1000 * 2 ** Math.min(attempt - 1, 6));
       const retry_at = new Date(rules.now + Math.max(0, wait)).toISOString();
-      return { ...fact, outcome: 'failed', retry_at, error: end.error };
+      return { ...fact, outcome: end.outcome, retry_at, error: end.error };
     }
-    case 'uncertain':
-      return { ...fact, outcome: 'uncertain', error: end.error };
     case 'dead':
       return deadFact(open, end.error);
   }

@@ -102,7 +102,7 @@ function finish(
         ...rest,
         ...(preview === undefined ? {} : { preview }),
         // A try that may have been posted stays so however the later ones end.
-        ...(event.outcome === 'uncertain' || uncertain ? { uncertain: true as const } : {}),
+        ...uncertainTries((uncertain ?? 0) + (event.outcome === 'uncertain' ? 1 : 0)),
         attempt: event.attempt + 1,
         status: 'owed',
         at: event.seq,
@@ -119,7 +119,7 @@ function finish(
         part: open.part,
         parts: open.parts,
         attempt: open.attempt,
-        uncertain: uncertain === true || code === UNCERTAIN_CODE,
+        uncertain: (uncertain ?? 0) > 0 || code === UNCERTAIN_CODE,
         died_at: event.at,
         code,
         ...(preview === undefined ? {} : { preview }),
@@ -127,6 +127,10 @@ function finish(
       return withChats({ ...after, dead: [...after.dead, dead].slice(-MAX_DEAD) }, state.chats);
     }
   }
+}
+
+function uncertainTries(count: number): { uncertain?: number } {
+  return count === 0 ? {} : { uncertain: count };
 }
 
 /** The code of a delivery that nobody can say was posted, and that may not be repeated. */
@@ -142,7 +146,7 @@ function reopen(state: SessionState, event: EventOf<'delivery_finished'>): Sessi
   const open: OpenDelivery = {
     ...kept,
     attempt: dead.attempt + 1,
-    ...(uncertain ? { uncertain: true as const } : {}),
+    ...uncertainTries(uncertain ? 1 : 0),
     status: 'owed',
     at: event.seq,
     ...(event.expires_at === undefined ? {} : { expires_at: event.expires_at }),
@@ -163,5 +167,7 @@ function without(state: SessionState, open: OpenDelivery): SessionState {
 /** Keeps of the chats those that are bound, and those that something is or was owed to. */
 export function withChats(state: SessionState, chats: readonly Chat[]): SessionState {
   const used = new Set([...state.deliveries, ...state.dead].map((one) => one.chat));
-  return { ...state, chats: chats.filter((chat) => chat.bound || used.has(chat.since)) };
+  const isKept = (chat: Chat): boolean =>
+    chat.bound || state.ended !== null || used.has(chat.since);
+  return { ...state, chats: chats.filter(isKept) };
 }

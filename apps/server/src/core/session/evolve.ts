@@ -63,20 +63,19 @@ function apply(state: SessionState, event: SessionEvent): SessionState {
     case 'delivery_finished':
       return evolveDelivery(state, event);
     case 'notice':
-      return oweDeliveries(state, event.seq, event.deliveries);
+      return oweDeliveries({ ...state, greeted: true }, event.seq, event.deliveries);
     case 'setting_changed':
       return set(state, event);
     case 'session_ended':
-      return withChats(
-        {
-          ...state,
-          ended: { reason: event.reason, at: event.at },
-          turn: null,
-          pending: [],
-          previews: [],
-        },
-        state.chats.map((chat) => ({ ...chat, bound: false })),
-      );
+      return {
+        ...state,
+        ended: { reason: event.reason, at: event.at },
+        turn: null,
+        pending: [],
+        previews: [],
+        // Kept with their inbox numbers: what they have sent is not taken again by another session.
+        chats: state.chats.map((chat) => ({ ...chat, bound: false })),
+      };
     case 'recovered':
       return state;
     default:

@@ -18,7 +18,7 @@ import {
 /** After so long a silence of its sender a message starts at once, in ms. */
 const SILENCE_MS = 5_000;
 /** Windows that a burst may be held for. */
-const MAX_WINDOWS = 5;
+export const MAX_WINDOWS = 5;
 
 type Receive = Extract<SessionInput, { type: 'receive' }>;
 

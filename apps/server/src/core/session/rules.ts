@@ -16,6 +16,8 @@ export interface Rules {
   epoch: number;
   agentHash: string;
   limits: TurnLimits;
+  /** What a new chat is told before its first answer; null: nothing. */
+  greeting: string | null;
   /** The agent's setting; null: by where the message came from. */
   queue: QueueMode | null;
   /** How messages of chats wait. */

@@ -26,8 +26,6 @@ export type SessionInput =
       labels: Record<string, string>;
       /** The chat that it is made for. */
       chat?: ChatBinding;
-      /** What a new chat is told first. */
-      greeting?: string;
     }
   | {
       type: 'receive';
@@ -100,7 +98,7 @@ export type DeliveryEnd =
   /** It was certainly not posted; tried again. */
   | { outcome: 'failed'; error: ErrorInfo; retryAfterMs?: number }
   /** It may have been posted. */
-  | { outcome: 'uncertain'; error: ErrorInfo }
+  | { outcome: 'uncertain'; error: ErrorInfo; retryAfterMs?: number }
   | { outcome: 'dead'; error: ErrorInfo };
 
 export interface ChatBinding extends ChatAddress {

@@ -68,15 +68,15 @@ export interface OpenDelivery {
   /** Its current try. */
   attempt: number;
   status: 'owed' | 'started';
-  /** An earlier try of this part may have been posted. */
-  uncertain?: true;
+  /** How many tries of this part may have been posted; absent: none. */
+  uncertain?: number;
   /** Seq of the event that began this status. */
   at: number;
   /** ISO instant before which the next try must not begin. */
   retry_at?: string;
   /** The platform's message that part 1 finishes. */
   preview?: string;
-  /** A new end of its time, where somebody asked for another try. */
+  /** A new end of its time, where somebody asked for another try: it is repeated, whatever `on_uncertain` says. */
   expires_at?: string;
 }
 
@@ -192,6 +192,8 @@ export interface SessionState {
   previews: { out: string; message: string }[];
   /** When each sender in a chat spoke last, and since when they are held together. Newest last. */
   bursts: { sender: string; at: string; heldSince: string | null }[];
+  /** Whether people were told something beside the conversation. */
+  greeted: boolean;
   /** Messages of bots since the last one of a person. */
   botRun: number;
   /** What people set in this session; null: as the agent says. */
@@ -222,6 +224,7 @@ export function initialState(): SessionState {
     dead: [],
     previews: [],
     bursts: [],
+    greeted: false,
     botRun: 0,
     settings: { queue: null, activation: null },
   };

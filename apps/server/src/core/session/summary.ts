@@ -22,7 +22,7 @@ export interface SessionSummary {
   last_seq: number;
   /** The beginning of the last message of a person. */
   preview?: string;
-  /** The chats that show and drive it. */
+  /** The chats that show and drive it (`bound`), and those that did and are still known. */
   chats: Chat[];
   settings: SessionState['settings'];
   /** Deliveries that are owed, and those that are dead and kept for another try. */
@@ -57,7 +57,7 @@ export function summarize(state: SessionState): SessionSummary {
     usage: state.usage,
     last_seq: state.seq,
     ...(state.preview === undefined ? {} : { preview: state.preview }),
-    chats: boundChats(state),
+    chats: state.chats,
     settings: state.settings,
     owed: state.deliveries.length,
     dead: state.dead.length,

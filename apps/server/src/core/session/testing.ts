@@ -18,6 +18,7 @@ export function testRules(change: Partial<Rules> = {}): Rules {
       fallbacks: 0,
       max_history_tokens: 1000,
     },
+    greeting: null,
     queue: 'steer',
     waiting: { maxPending: 10, overflow: 'drop_old', rejectMessage: '', debounceMs: 0 },
     delivery: {

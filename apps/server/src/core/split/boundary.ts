@@ -53,18 +53,16 @@ export function rankBefore(before: Block, after: Block, number: number): Rank {
   return newest(before, after, number);
 }
 
-/** Places of a line that are asked whether they are within a character: what is longer is cut. */
-const MAX_CHECKS = 500;
-
 /** A line and what there is to know for a cut within it. */
 export class LineRanks {
   readonly #text: string;
   readonly #line: PartLine;
   readonly #isCode: boolean;
   readonly #isPoor: boolean;
+  /** Where its text begins behind bullets and the like. */
+  readonly #textAt: number;
   readonly #before: Rank;
   readonly #behind: Rank;
-  #checks = MAX_CHECKS;
 
   /** `behind` is the next line that is not blank. */
   constructor(text: string, line: PartLine, behind: PartLine | undefined) {
@@ -73,6 +71,10 @@ export class LineRanks {
     this.#line = line;
     this.#isCode = leaf.type === 'fence' || leaf.type === 'code';
     this.#isPoor = isPoor(line, behind);
+    const [lead = ''] = this.#isCode
+      ? []
+      : (leadingMarks.exec(text.slice(line.start, line.end)) ?? []);
+    this.#textAt = line.start + lead.length;
     this.#before = line.blank ? rank.sentence : rankInSpaceBefore(text, line);
     this.#behind = behind === undefined ? rank.sentence : rankInSpaceBefore(text, behind);
   }
@@ -100,7 +102,7 @@ export class LineRanks {
       if (isInside) return rank.wordInside;
       return at >= line.end || endsSentence(text, at) ? rank.sentence : rank.word;
     }
-    if (this.#isPoor) return rank.poor;
+    if (this.#isPoor || at <= this.#textAt) return rank.poor;
     if (isSpace(text, at - 1)) {
       if (!this.#isCode && startsBlock(text, at)) return rank.poor;
       if (isInside) return rank.wordInside;
@@ -109,8 +111,7 @@ export class LineRanks {
     const isSentence = !this.#isCode && /[。！？…]/.test(text.charAt(at - 1));
     // Each character of a long word comes here: the cheap question first.
     if (best !== null && best <= rank.character && !isSentence) return null;
-    this.#checks -= 1;
-    if (this.#checks < 0 || !isBetweenCharacters(text, at)) return rank.anywhere;
+    if (!isBetweenCharacters(text, at)) return rank.anywhere;
     if (isInside || isInsideEntity(text, at)) return rank.characterInside;
     if (isInsideMark(text, at) || (!this.#isCode && startsBlock(text, at))) return rank.poor;
     return isSentence ? rank.sentence : rank.character;
@@ -122,16 +123,19 @@ function rankInSpaceBefore(text: string, line: PartLine): Rank {
   return found <= rank.inner && isDeep(text, line) ? rank.poor : found;
 }
 
-/** Whether a line goes on in items, and without them would be code: so far it is indented. */
+/** Whether a line goes on in items, and without them would become code: so far it is indented. */
 export function isDeep(text: string, line: PartLine): boolean {
   const containers = continuedBy(line.after, line.number);
   return (
     /^(?: {4}| {0,3}\t)/.test(text.slice(line.start, line.start + 4)) &&
     containers.length > 0 &&
     containers.every(({ type }) => type === 'list') &&
+    openLeaf(line.after).leaf.type !== 'code' &&
     !goesOn(line.before, line.after)
   );
 }
+
+const leadingMarks = /^(?:[ \t]*(?:>|[-+*][ \t]|\d{1,9}[.)][ \t]|#{1,6}[ \t]))+[ \t]*/;
 
 /** Text that a paragraph went on with, but that would begin something else at the start of a part. */
 const changesForm = /^[ \t]*(?:\d{1,9}[.)](?:\s|$)|[-+*](?:\s|$)|\[[^\]]*\]:|=+\s*$|<[a-z/])/i;

@@ -1,18 +1,15 @@
 import { isPair } from './length.ts';
 
-/** How far back a boundary between characters is looked for, and how far ahead. */
-const MAX_BACK = 64;
-const MAX_AHEAD = 8;
+/** Belongs to what stands before it: accents, joiners, variation selectors, skin tones, tags. */
+const joinsBefore =
+  /^(?:\p{M}|\p{EMod}|\u200c|\u200d|[\u0e33\u0eb3\uff9e\uff9f]|[\u{e0020}-\u{e007f}])/u;
+/** Takes the consonant that follows it. */
+const virama = /[\u094d\u09cd\u0acd\u0b4d\u0c4d\u0d4d]/;
+const flagHalf = /^\p{RI}$/u;
+/** Flags in a row that are counted to know which halves belong together. */
+const MAX_FLAGS = 32;
 
-const segmenter = new Intl.Segmenter('und', { granularity: 'grapheme' });
-
-/** Belongs to what stands before it: accents, joiners, variation selectors, skin tones. */
-const joinsBefore = /^[\p{M}\u200c\u200d\p{EMod}]/u;
-/** May belong to what stands before it, or take what follows: that is for the segmenter to say. */
-const mayJoin =
-  /[\p{M}\p{Cf}\p{RI}\u0e33\u0eb3\u1100-\u11ff\ua960-\ua97f\uac00-\ud7ff\uff9e\uff9f]/u;
-
-/** Whether a cut here leaves whole what people take for one character: pairs, families, flags, accents, CRLF. */
+/** Whether a cut here leaves whole what people take for one character: pairs, families, flags, accents, syllables, CRLF. */
 export function isBetweenCharacters(text: string, at: number): boolean {
   if (at <= 0 || at >= text.length) return true;
   const before = text.charCodeAt(at - 1);
@@ -20,26 +17,48 @@ export function isBetweenCharacters(text: string, at: number): boolean {
   if (before < 0x80 && after < 0x80) return !(before === 0x0d && after === 0x0a);
   if (isInsidePair(text, at)) return false;
   const next = String.fromCodePoint(text.codePointAt(at) ?? after);
-  if (before >= 0x20 && joinsBefore.test(next)) return false;
-  const last = isInsidePair(text, at - 1) ? text.slice(at - 2, at) : text.charAt(at - 1);
-  if (!mayJoin.test(last) && !mayJoin.test(next)) return true;
-  let start = at - 1;
-  // A plain character is never the second half of another.
-  while (start > 0 && at - start < MAX_BACK && !isPlain(text.charCodeAt(start))) start -= 1;
-  if (isInsidePair(text, start)) start -= 1;
-  for (const { index } of segmenter.segment(text.slice(start, at + MAX_AHEAD))) {
-    if (start + index >= at) return start + index === at;
+  if (joinsBefore.test(next)) return before < 0x20;
+  if (before === 0x200d) return !/^\p{ExtPict}/u.test(next);
+  if (virama.test(text.charAt(at - 1))) return !/^\p{L}/u.test(next);
+  if (flagHalf.test(next)) return flagsBefore(text, at) % 2 === 0;
+  return !isWithinSyllable(before, after);
+}
+
+function flagsBefore(text: string, at: number): number {
+  let count = 0;
+  while (count < MAX_FLAGS && flagHalf.test(text.slice(at - 2 * count - 2, at - 2 * count)))
+    count += 1;
+  return count;
+}
+
+/** Whether two letters are of one syllable of Hangul. */
+function isWithinSyllable(before: number, after: number): boolean {
+  const kind = hangul(after);
+  switch (hangul(before)) {
+    case 'L':
+      return kind === 'L' || kind === 'V' || kind === 'LV' || kind === 'LVT';
+    case 'V':
+    case 'LV':
+      return kind === 'V' || kind === 'T';
+    case 'T':
+    case 'LVT':
+      return kind === 'T';
+    default:
+      return false;
   }
-  return false;
+}
+
+function hangul(unit: number): 'L' | 'V' | 'T' | 'LV' | 'LVT' | null {
+  if (unit >= 0xac00 && unit <= 0xd7a3) return (unit - 0xac00) % 28 === 0 ? 'LV' : 'LVT';
+  if ((unit >= 0x1100 && unit <= 0x115f) || (unit >= 0xa960 && unit <= 0xa97c)) return 'L';
+  if ((unit >= 0x1160 && unit <= 0x11a7) || (unit >= 0xd7b0 && unit <= 0xd7c6)) return 'V';
+  if ((unit >= 0x11a8 && unit <= 0x11ff) || (unit >= 0xd7cb && unit <= 0xd7fb)) return 'T';
+  return null;
 }
 
 /** Whether a cut here would leave half a surrogate pair on each side. */
 export function isInsidePair(text: string, at: number): boolean {
   return at > 0 && isPair(text, at - 1);
-}
-
-function isPlain(unit: number): boolean {
-  return unit === 0x0a || (unit >= 0x20 && unit < 0x7f);
 }
 
 /** Whether a character is white space to people and platforms alike. */

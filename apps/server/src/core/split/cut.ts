@@ -5,7 +5,7 @@ import { isLineBreak, isSpace, skipSpace } from './characters.ts';
 import { markInline } from './inline-spans.ts';
 import { lengthOf, reach } from './length.ts';
 import { lineAt, readLines, stateAt, type PartLine } from './part-lines.ts';
-import { closingOf, itemHead, reopeningOf } from './seams.ts';
+import { closingOf, itemHead, reopeningOf, widthOf } from './seams.ts';
 
 /** How long a text may be that a platform takes. */
 export interface TextLimits {
@@ -162,10 +162,19 @@ export class PartCutter {
     const text = this.#text;
     const state = stateAt(text, this.#lines, at);
     const following = this.#lines.find((line) => line.end > at && !isBlank(text, line, at));
-    if (following === undefined ? !isFence(state) : !goesOn(state, following.after)) return '';
     const isStart = lineAt(this.#lines, at)?.start === at;
     const next = isLineBreak(text, at) ? 'break' : isStart ? 'line' : 'rest';
-    return reopeningOf(state, next, (prefix) => this.#hasRoom(prefix));
+    if (following === undefined ? isFence(state) : goesOn(state, following.after)) {
+      return reopeningOf(state, next, (prefix) => this.#hasRoom(prefix));
+    }
+    const { containers, leaf } = openLeaf(state);
+    if (next !== 'rest' || leaf.type !== 'paragraph') return '';
+    // What follows the text of these items is indented like code.
+    const isDeep = containers.every(({ type }) => type === 'list') && widthOf(containers) >= 4;
+    const marks = isDeep ? itemHead(containers) : '';
+    // The space behind a bullet may be there already.
+    const head = text[at] === ' ' ? marks.replace(/ $/, '') : marks;
+    return this.#hasRoom(head) ? head : '';
   }
 
   #hasRoom(prefix: string): boolean {

@@ -134,15 +134,15 @@ describe('while any text grows', () => {
       return { maxLength, unit: 'chars' };
     });
     fc.assert(
-      fc.property(anyDocument, limits, fc.nat({ max: 30 }), (text, limit, offset) => {
+      fc.property(anyDocument, limits, fc.nat({ max: 40 }), (text, limit, offset) => {
         checkGrowth(text, limit, 17);
-        for (let end = offset; end < text.length; end += 31) {
+        for (let end = offset; end < text.length; end += 43) {
           const shown = previewOf(text.slice(0, end), limit) ?? '';
           expect([shown, openFence(shown)]).toEqual([shown, null]);
           expect([shown, literalMarks(shown)]).toEqual([shown, []]);
         }
       }),
-      { numRuns: 60 },
+      { numRuns: 50 },
     );
   });
 

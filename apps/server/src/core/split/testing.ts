@@ -181,7 +181,7 @@ const fence = fc
   .record({
     marks: fc.constantFrom('```', '~~~', '````'),
     info: fc.constantFrom('', 'js', 'python title="a.py"'),
-    lines: fc.integer({ min: 1, max: 30 }),
+    lines: fc.integer({ min: 1, max: 20 }),
     nested: fc.boolean(),
   })
   .map<Build>(({ marks, info, lines, nested }) => (next) => {
@@ -231,7 +231,7 @@ const quote = fc
 export const anyDocument: fc.Arbitrary<string> = list(
   fc.oneof({ weight: 5, arbitrary: block }, { weight: 3, arbitrary: items }, quote),
   1,
-  10,
+  7,
 ).map((blocks) => {
   let count = 0;
   return blocks.map((build) => build(() => (count += 1))).join('\n\n');

@@ -18,13 +18,15 @@ const MAX_WAITING_BYTES = 8 * 1024 * 1024;
 /** What a gateway tells of itself that is logged, in so many ms. */
 const MAX_TOLD = 20;
 const TELL_MS = 60_000;
+/** How soon after the last hand-over it is remembered, in ms. */
+const FLUSH_MS = 500;
 
-export interface AccountDeps extends HandoverDeps {
+export interface AccountDeps extends Omit<HandoverDeps, 'judge'> {
   judge: Judge;
   runner: GatewayRunner;
   /** How replies are shown while they are written. */
   streaming: () => 'edit' | 'draft';
-  onPreview: (event: GatewayEventOf<'preview_posted'>) => void;
+  onPreview: (gateway: string, event: GatewayEventOf<'preview_posted'>) => void;
   onPresence: () => void;
   onStatus: (gateway: string, status: GatewayStatus) => void;
 }
@@ -65,7 +67,8 @@ export class GatewayAccount {
       limits: opened.inbox.limits,
       onPresence: deps.onPresence,
     });
-    this.#handover = new Handover(spec.name, deps, this.#stop.signal);
+    const judge = (event: InboundEvent) => deps.judge.judge(spec.name, event, this.link.username);
+    this.#handover = new Handover(spec.name, { ...deps, judge }, this.#stop.signal);
     const first = opened.unhanded[0]?.n;
     this.#marked = first === undefined ? 0 : first - 1;
     this.#lastN = this.#marked;
@@ -82,6 +85,11 @@ export class GatewayAccount {
     return this.#running;
   }
 
+  /** Resolves when everything that was taken so far is handed over. */
+  settled(): Promise<void> {
+    return this.#handover.settled();
+  }
+
   /** Takes nothing more; what was acknowledged and is not handed over waits for the next start. */
   stopIntake(): void {
     this.#stop.abort(new DuragentError('draining', 'The server is stopping.'));
@@ -94,6 +102,8 @@ export class GatewayAccount {
     await this.#running?.stop();
     this.link.close();
     await this.#intake.catch(() => undefined);
+    await this.#handover.settled();
+    this.#cancelFlush();
     await this.#inbox.close();
   }
 
@@ -130,7 +140,7 @@ export class GatewayAccount {
 
   #hear(event: Parameters<GatewayHost['event']>[0]): void {
     if (event.type === 'preview_posted') {
-      this.#deps.onPreview(event);
+      this.#deps.onPreview(this.spec.name, event);
       return;
     }
     if (!this.#mayTell()) return;
@@ -161,6 +171,7 @@ export class GatewayAccount {
   }
 
   #told = { since: 0, count: 0 };
+  #cancelFlush: () => void = () => undefined;
 
   /** Makes an arrival durable: resolves when its gateway may tell the platform. */
   async #receive(event: InboundEvent): Promise<void> {
@@ -236,6 +247,9 @@ export class GatewayAccount {
     if (marked <= this.#marked) return;
     this.#marked = marked;
     this.#inbox.mark(marked);
+    // What is marked is not handed over again: soon also where nothing more comes.
+    this.#cancelFlush();
+    this.#cancelFlush = this.#deps.clock.after(FLUSH_MS, () => this.#inbox.flush());
   }
 
   #noRouteTold = false;

@@ -13,13 +13,41 @@ export interface ChatPlace extends ChatAddress {
 export class ChatBindings {
   readonly #sessions = new Map<string, string>();
   readonly #types = new Map<string, ChatType>();
+  readonly #heard = new Map<string, number>();
 
-  /** Takes what the sessions say of themselves; of two that have one chat, the newer binding counts. */
-  learn(summaries: Iterable<SessionSummary>): void {
-    const oldestFirst = [...summaries].sort((a, b) => (a.updated_at < b.updated_at ? -1 : 1));
-    for (const { session, chats } of oldestFirst) {
-      for (const chat of chats) this.set(chat, session);
+  /**
+   * Takes what the sessions say of themselves. Of two that have one chat, the one that heard it last
+   * counts. @returns the others, which a crash left bound.
+   */
+  learn(summaries: Iterable<SessionSummary>): { session: string; chat: ChatPlace }[] {
+    const losers: { session: string; chat: ChatPlace }[] = [];
+    const best = new Map<string, { session: string; chat: SessionSummary['chats'][number] }>();
+    for (const { session, chats } of summaries) {
+      for (const chat of chats) {
+        this.heard(chat, chat.inbox);
+        if (!chat.bound) continue;
+        const before = best.get(keyOf(chat));
+        const isNewer =
+          !before ||
+          chat.inbox > before.chat.inbox ||
+          (chat.inbox === before.chat.inbox && session > before.session);
+        if (before) losers.push(isNewer ? before : { session, chat });
+        if (isNewer) best.set(keyOf(chat), { session, chat });
+      }
     }
+    for (const { session, chat } of best.values()) this.set(chat, session);
+    return losers;
+  }
+
+  /** Remembers that a chat was heard up to this number of its inbox. */
+  heard(place: ChatPlace, n: number): void {
+    const key = keyOf(place);
+    this.#heard.set(key, Math.max(n, this.#heard.get(key) ?? 0));
+  }
+
+  /** The highest number that a chat was heard with; 0: none that is known. */
+  heardOf(place: ChatPlace): number {
+    return this.#heard.get(keyOf(place)) ?? 0;
   }
 
   get(place: ChatPlace): string | null {
@@ -51,7 +79,8 @@ export class ChatBindings {
   }
 }
 
-function keyOf(place: ChatPlace): string {
+/** One word for a chat and who speaks in it. */
+export function keyOf(place: ChatPlace): string {
   const peer = place.chat_type === 'dm' ? (place.peer ?? '') : '';
   return `${chatKey(addressOf(place))}|${peer}`;
 }

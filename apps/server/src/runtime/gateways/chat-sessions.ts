@@ -1,12 +1,15 @@
 import { createHash } from 'node:crypto';
-import { type ChatAddress, DuragentError } from '@duragent/protocol';
+import { type ChatAddress, DuragentError, type EndReason } from '@duragent/protocol';
 import { addressOf, chatKey } from '../../core/session/chat-key.ts';
 import type { SessionActor } from '../session-actor.ts';
 import type { SessionRegistry } from '../session-registry.ts';
-import type { ChatBindings, ChatPlace } from './bindings.ts';
+import type { SessionSummary } from '../../core/session/summary.ts';
+import { type ChatBindings, type ChatPlace, keyOf } from './bindings.ts';
 
 /** Who binds a chat, where no person asked for it. */
 const BY_SERVER = 'server';
+/** Sessions of one arrival that may have ended before it was said in them. */
+const MAX_AGAIN = 3;
 
 /** Finds and makes the sessions of chats. All for one chat come one after another. */
 export class ChatSessions {
@@ -35,29 +38,43 @@ export class ChatSessions {
    */
   async forArrival(place: ChatPlace, agent: string, n: number): Promise<SessionActor> {
     const current = await this.current(place);
-    if (current && (current.agent === agent || this.#isAttached(current, place))) return current;
+    if (current && (current.agent === agent || this.isAttached(current, place))) return current;
     return this.fresh(place, agent, n);
   }
 
-  /** A new session for a chat, from the arrival `n` on; asked for again, the one that was made then. */
-  async fresh(place: ChatPlace, agent: string, n: number): Promise<SessionActor> {
-    const before = this.#bindings.get(place);
+  /**
+   * A new session for a chat, from the arrival `n` on; asked for again, the one that was made then.
+   * The one before is let go of, or ended where `end` says why.
+   */
+  async fresh(
+    place: ChatPlace,
+    agent: string,
+    n: number,
+    end: EndReason | null = null,
+  ): Promise<SessionActor> {
     const chat = { ...place, inbox: n - 1, by: BY_SERVER };
-    const actor = await this.#sessions.create({
-      agent,
-      origin: { kind: 'gateway', chat: addressOf(place) },
-      idempotencyKey: `chat ${chatKey(place)} ${n}`,
-      chat,
-    });
-    // The same request may have made it before a crash, and not bound it.
-    await actor.bind(chat);
-    await this.#moved(place, before, actor);
-    return actor;
+    const peer = place.peer === undefined ? {} : { peer: place.peer };
+    const hadOne = this.#bindings.get(place) !== null || this.ownOf(place, agent, '') !== null;
+    for (let again = 0; ; again += 1) {
+      const actor = await this.#sessions.create({
+        agent,
+        origin: {
+          kind: 'gateway',
+          chat: { ...addressOf(place), ...peer },
+          ...(hadOne ? {} : { first: true }),
+        },
+        idempotencyKey: `chat ${keyOf(place)} ${n}${again > 0 ? ` ${again}` : ''}`,
+        chat,
+      });
+      // The same request may have made it before a crash, and not bound it; or it has ended since.
+      if (!(await actor.bind(chat)) && again < MAX_AGAIN) continue;
+      await this.#leaveOthers(place, actor, end);
+      return actor;
+    }
   }
 
   /** Lets a chat show and drive a session. @throws DuragentError session_not_found, session_ended, conflict. */
   async attach(place: ChatPlace, session: string, n: number, by: string): Promise<SessionActor> {
-    const before = this.#bindings.get(place);
     const actor = await this.#sessions.open(session);
     if (!(await actor.bind({ ...place, inbox: n, by }))) {
       throw new DuragentError(
@@ -65,29 +82,43 @@ export class ChatSessions {
         'That session has ended, or is shown in as many chats as one may be; /detach one of them.',
       );
     }
-    await this.#moved(place, before, actor);
+    await this.#leaveOthers(place, actor, null);
     return actor;
   }
 
-  /** The newest session that was made for a chat and has not ended, other than `except`. */
-  ownOf(place: ChatPlace, except: string): string | null {
-    const key = chatKey(place);
+  /** The newest session with an agent that was made for a chat and has not ended, other than `except`. */
+  ownOf(place: ChatPlace, agent: string, except: string): string | null {
     const own = this.#sessions
       .summaries()
       .find(
-        ({ session, origin, ended_at }) =>
-          session !== except &&
-          ended_at === undefined &&
-          origin.chat !== undefined &&
-          chatKey(origin.chat) === key,
+        (summary) =>
+          summary.session !== except &&
+          summary.ended_at === undefined &&
+          summary.agent === agent &&
+          isMadeFor(summary, place),
       );
     return own?.session ?? null;
+  }
+
+  /** Whether a person attached a chat to a session that was not made for it. */
+  isAttached(actor: SessionActor, place: ChatPlace): boolean {
+    return !isMadeFor(actor.summary(), place);
+  }
+
+  /** Lets go of chats that a crash left bound to two sessions. */
+  async unbindAll(bound: readonly { session: string; chat: ChatPlace }[]): Promise<void> {
+    for (const { session, chat } of bound) {
+      if (this.#bindings.get(chat) === session) continue;
+      const actor = await this.#openIfAlive(session);
+      await actor?.unbind(chat, BY_SERVER);
+    }
   }
 
   /** A chat goes on under another id. */
   async migrate(from: ChatAddress, chatId: string): Promise<void> {
     for (const summary of this.#sessions.summaries()) {
       for (const chat of summary.chats) {
+        if (!chat.bound) continue;
         if (chatKey({ ...chat, thread_id: undefined }) !== chatKey(from)) continue;
         const actor = await this.#openIfAlive(summary.session);
         if (!actor) continue;
@@ -102,17 +133,19 @@ export class ChatSessions {
     }
   }
 
-  async #moved(place: ChatPlace, before: string | null, to: SessionActor): Promise<void> {
+  /** Every other session that has the chat lets go of it, or ends; only then the chat has moved. */
+  async #leaveOthers(place: ChatPlace, to: SessionActor, end: EndReason | null): Promise<void> {
+    const key = keyOf(place);
+    const others = this.#sessions.summaries().filter(({ session, chats }) => {
+      const isHere = chats.some((chat) => chat.bound && keyOf(chat) === key);
+      return isHere && session !== to.session;
+    });
+    for (const { session } of others) {
+      const actor = await this.#openIfAlive(session);
+      if (end) await actor?.end(end);
+      else await actor?.unbind(place, BY_SERVER);
+    }
     this.#bindings.set(place, to.session);
-    if (before === null || before === to.session) return;
-    const old = await this.#openIfAlive(before);
-    await old?.unbind(place, BY_SERVER);
-  }
-
-  /** Whether a person attached the chat to a session that was not made for it. */
-  #isAttached(actor: SessionActor, place: ChatPlace): boolean {
-    const { chat } = actor.summary().origin;
-    return chat === undefined || chatKey(chat) !== chatKey(place);
   }
 
   async #openIfAlive(session: string): Promise<SessionActor | null> {
@@ -125,6 +158,12 @@ export class ChatSessions {
       throw error;
     }
   }
+}
+
+/** Whether a session was made for this chat and its person. */
+function isMadeFor({ origin }: SessionSummary, place: ChatPlace): boolean {
+  const { chat } = origin;
+  return chat !== undefined && keyOf({ ...chat, chat_type: place.chat_type }) === keyOf(place);
 }
 
 function isGone({ code }: DuragentError): boolean {

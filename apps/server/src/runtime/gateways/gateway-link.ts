@@ -1,6 +1,7 @@
 import { DEFAULT_LIMITS, type GatewayCapability, type GatewayLimits } from '@duragent/protocol';
 import type { Clock } from '../../ports/clock.ts';
 import type { GatewayStatus, RunningGateway } from '../../ports/gateway.ts';
+import { WakeList } from './wake-list.ts';
 
 /** After so long without its gateway a chat no longer counts as attached, in ms. */
 const PRESENT_MS = 30_000;
@@ -16,7 +17,8 @@ export class GatewayLink {
   #life = 0;
   #isPresent = false;
   #cancelAbsence: () => void = () => undefined;
-  #changed = Promise.withResolvers<void>();
+  /** Wakes whoever waits for it when its status has changed. */
+  readonly changes = new WakeList();
 
   /** `onPresence` is called when its chats begin or cease to count as attached. */
   constructor(options: {
@@ -78,26 +80,15 @@ export class GatewayLink {
     if (announced) this.#limits = announced;
     if (this.#isReady && !wasReady) this.#life += 1;
     if (this.#isReady !== wasReady) this.#updatePresence();
-    this.wake();
+    this.changes.wake();
     return announced ?? null;
-  }
-
-  /** Lets everyone who waits for it look again. */
-  wake(): void {
-    this.#changed.resolve();
-    this.#changed = Promise.withResolvers<void>();
-  }
-
-  /** Resolves when its status has changed, or it was woken. */
-  whenChanged(): Promise<void> {
-    return this.#changed.promise;
   }
 
   close(): void {
     this.#cancelAbsence();
     this.#running = null;
     this.#isReady = false;
-    this.wake();
+    this.changes.wake();
   }
 
   #updatePresence(): void {

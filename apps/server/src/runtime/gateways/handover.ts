@@ -13,7 +13,7 @@ import type { InboxEntry } from '../../ports/inbox.ts';
 import type { Logger } from '../session-actor.ts';
 import type { ChatPlace } from './bindings.ts';
 import { artifactIdOf, type ChatSessions } from './chat-sessions.ts';
-import { placeOf } from './judge.ts';
+import { type Judgement, placeOf } from './judge.ts';
 
 /** How long after a failure of the storage an arrival is handed over again, in ms. */
 const AGAIN_MS = 5_000;
@@ -40,6 +40,10 @@ export interface HandoverDeps {
     account: string;
     chat_id: string;
   }) => ChatPlace['chat_type'] | null;
+  /** Judges an arrival anew, whose agent did not load when it came. */
+  judge: (event: InboundEvent) => Promise<Judgement>;
+  /** The highest number that a chat was heard with. */
+  heard: { get: (place: ChatPlace) => number; set: (place: ChatPlace, n: number) => void };
   /** Does what a slash command or a press asks for. */
   onAsk: (ask: Ask) => Promise<void>;
   onStranger: (ask: Ask) => Promise<void>;
@@ -65,18 +69,25 @@ export class Handover {
     if (!event || entry.disposition === 'block' || entry.disposition === 'no_route') {
       return Promise.resolve();
     }
-    const key = `${event.chat_id}`;
-    const before = this.#chats.get(key) ?? Promise.resolve();
+    // What comes under the new id waits until the chat has moved.
+    const keys =
+      event.type === 'chat_migrated' ? [event.chat_id, event.new_chat_id] : [event.chat_id];
+    const before = Promise.all(keys.map((key) => this.#chats.get(key)));
     const done = before.then(() => this.#untilDone(entry, event));
     const settled = done.then(
       () => undefined,
       () => undefined,
     );
-    this.#chats.set(key, settled);
+    for (const key of keys) this.#chats.set(key, settled);
     void settled.then(() => {
-      if (this.#chats.get(key) === settled) this.#chats.delete(key);
+      for (const key of keys) if (this.#chats.get(key) === settled) this.#chats.delete(key);
     });
     return done;
+  }
+
+  /** Resolves when nothing is being handed over: after the signal aborted that is soon. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#chats.values());
   }
 
   /** Storage that is full or failed gets better, or the server stops; nothing else is tried twice. */
@@ -94,7 +105,7 @@ export class Handover {
           log.error(fields, 'arrival could not be handed over');
           return;
         }
-        log.warn(fields, 'arrival waits for the storage');
+        log.warn(fields, 'arrival waits: it is handed over again');
         await sleep(clock, AGAIN_MS, this.#signal);
       }
     }
@@ -108,8 +119,13 @@ export class Handover {
     }
     const address = { gateway: this.#gateway, account: this.#gateway, chat_id: event.chat_id };
     const place = placeOf(this.#gateway, event, this.#deps.typeOf(address) ?? undefined);
-    const ask = { place, agent: entry.agent ?? '', n: entry.n, event };
-    switch (entry.disposition) {
+    let { agent = '', disposition } = entry;
+    if (disposition === 'unjudged') {
+      ({ agent = agent, disposition } = await this.#deps.judge(event));
+      if (disposition === 'unjudged') throw agentMissing(agent);
+    }
+    const ask = { place, agent, n: entry.n, event };
+    switch (disposition) {
       case 'command':
         await this.#deps.onAsk(ask);
         return;
@@ -119,7 +135,7 @@ export class Handover {
       case 'turn':
       case 'passive':
       case 'silent':
-        if (event.type === 'message_received') await this.#say(ask, entry.disposition, event);
+        if (event.type === 'message_received') await this.#say(ask, disposition, event);
         return;
       case 'migrate':
       case 'block':
@@ -133,6 +149,8 @@ export class Handover {
     handling: 'turn' | 'passive' | 'silent',
     event: MessageReceived,
   ): Promise<void> {
+    const { heard } = this.#deps;
+    if (n <= heard.get(place)) return;
     for (let moves = 0; moves < MAX_MOVES; moves += 1) {
       const actor = await this.#deps.sessions.forArrival(place, agent, n);
       const bound = actor.chats.find((chat) => chatKey(chat) === chatKey(place));
@@ -160,7 +178,10 @@ export class Handover {
         },
         ...(event.edited ? { edits: event.message_id } : {}),
       });
-      if (isTaken) return;
+      if (isTaken) {
+        heard.set(place, n);
+        return;
+      }
     }
     throw new DuragentError('conflict', 'The chat moved from session to session.');
   }
@@ -193,7 +214,7 @@ export class Handover {
           size: ref.size,
         });
       } catch (error) {
-        if (!(error instanceof DuragentError) || isPassing(error)) throw error;
+        if (!(error instanceof DuragentError) || error.code === 'storage_full') throw error;
         texts.push(`[file ${name}: it could not be kept]`);
         this.#deps.log.warn({ gateway: this.#gateway, n, err: error }, 'file not kept');
       }
@@ -209,7 +230,15 @@ function isPassing({ code }: DuragentError): boolean {
     code === 'storage_full' ||
     code === 'storage_failed' ||
     code === 'draining' ||
-    code === 'config_invalid'
+    code === 'agent_invalid' ||
+    code === 'agent_not_found'
+  );
+}
+
+function agentMissing(agent: string): DuragentError {
+  return new DuragentError(
+    'agent_not_found',
+    `The agent ${agent} does not load; duragent agent validate says why. What was sent to it waits.`,
   );
 }
 

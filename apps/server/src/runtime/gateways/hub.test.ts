@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { defaultAccess } from '../../core/agent-access.ts';
-import { ticks } from '../testing.ts';
+import { testAgent, ticks } from '../testing.ts';
 import { REPEATED_MARK } from './outlet.ts';
 import { inGroup, TestHub } from './testing.ts';
 
@@ -95,6 +95,89 @@ describe('a message in a direct chat', () => {
       .map((record) => record.event)
       .find((event) => event.type === 'user_message');
     expect(said).toMatchObject({ content: [{ type: 'file', name: 'a.txt', size: 3 }] });
+  });
+});
+
+describe('a chat whose session is gone', () => {
+  test('by a purge is heard again', async () => {
+    const hub = await new TestHub().start();
+    await hub.tell('a', { ...inGroup('g1'), mentions_bot: true });
+    await hub.answer('A');
+    const [session = ''] = hub.runtime.sessions.summaries().map((one) => one.session);
+    await hub.runtime.sessions.purge(session);
+    await hub.tell('b', inGroup('g1'));
+    await hub.tell('c', { ...inGroup('g1'), mentions_bot: true });
+    await hub.answer('C');
+    expect(hub.gateway.texts('g1')).toEqual(['A', 'C']);
+  });
+
+  test('by its end does not have its last message answered again after a crash', async () => {
+    const hub = await new TestHub().start();
+    await hub.tell('transfer 100');
+    await hub.answer('Done.');
+    const [session = ''] = hub.runtime.sessions.summaries().map((one) => one.session);
+    await hub.runtime.sessions.end(session, 'user');
+    await hub.restart();
+    await hub.runtime.clock.advance(20_000);
+    expect(hub.runtime.model.calls).toHaveLength(0);
+  });
+
+  test('or whose inbox was moved away goes on', async () => {
+    const hub = await new TestHub().start();
+    for (const word of ['a', 'b', 'c']) {
+      await hub.tell(word);
+      await hub.answer(word);
+    }
+    hub.inboxes.clear();
+    await hub.restart();
+    await hub.tell('d');
+    await hub.answer('D');
+    expect(hub.gateway.texts('ann')).toEqual(['D']);
+  });
+});
+
+describe('an agent that does not load when a message comes', () => {
+  test('answers it when it does', async () => {
+    const hub = await new TestHub().start();
+    const get = hub.runtime.catalog.get.bind(hub.runtime.catalog);
+    hub.runtime.catalog.get = async () => null;
+    await hub.tell('hello');
+    hub.runtime.catalog.get = get;
+    await hub.runtime.clock.advance(6_000);
+    await hub.answer('Hi.');
+    expect(hub.gateway.texts('ann')).toEqual(['Hi.']);
+  });
+});
+
+describe('what fails again and again', () => {
+  test.each([
+    ['unsent', { type: 'unsent', reason: 'full' }],
+    ['lost', { type: 'lost', reason: 'it died' }],
+  ] as const)('as %s is not repeated at once', async (_, outcome) => {
+    const hub = await new TestHub().start(['ack']);
+    let sends = 0;
+    hub.gateway.answer = () => {
+      sends += 1;
+      return outcome;
+    };
+    await hub.tell('hello');
+    await hub.answer('Hi.');
+    for (let i = 0; i < 20; i += 1) await ticks();
+    expect(sends).toBe(1);
+  });
+
+  test('is given up when it may have been posted several times', async () => {
+    const hub = await new TestHub().start(['ack']);
+    let sends = 0;
+    hub.gateway.answer = () => {
+      sends += 1;
+      return { type: 'lost', reason: 'it died' };
+    };
+    await hub.tell('hello');
+    await hub.answer('Hi.');
+    await hub.runtime.clock.advance(60 * 60 * 1000);
+    expect(sends).toBeLessThanOrEqual(5);
+    expect(hub.runtime.sessions.summaries()).toMatchObject([{ owed: 0, dead: 1 }]);
   });
 });
 
@@ -270,6 +353,55 @@ describe('an answer', () => {
     ]);
   });
 
+  test('ends its preview by both of its names', async () => {
+    const hub = await new TestHub().start(['ack', 'edit', 'preview']);
+    const replaces: unknown[] = [];
+    hub.gateway.answer = (request) => {
+      if (request.type === 'send_message') replaces.push(request.replaces);
+      return undefined;
+    };
+    await hub.tell('hello');
+    hub.runtime.model.calls.at(-1)?.text('Hello there, this is the beginning of it. ');
+    await hub.runtime.clock.advance(300);
+    const preview_id = hub.gateway.previews[0]?.preview_id ?? '';
+    hub.gateway.host.event({ type: 'preview_posted', preview_id, message_id: 'm77' });
+    await ticks();
+    await hub.answer('Hello there, this is the beginning of it. And the end.');
+    expect(replaces).toEqual([{ message_id: 'm77', preview_id }]);
+  });
+
+  test('is not shown before what the chat is still owed', async () => {
+    const hub = await new TestHub({ agent: { greeting: 'I am a bot.' } }).start(['ack', 'preview']);
+    const held = Promise.withResolvers<void>();
+    hub.gateway.answer = async (request) => {
+      await held.promise;
+      return { type: 'answered', answer: hub.gateway.perform(request) };
+    };
+    await hub.tell('hello');
+    hub.runtime.model.calls.at(-1)?.text('Hello there, this is the beginning of it. ');
+    await hub.runtime.clock.advance(1000);
+    expect(hub.gateway.previews).toEqual([]);
+    held.resolve();
+    await hub.answer('Hello there.');
+    expect(hub.gateway.texts('ann')).toEqual(['I am a bot.', 'Hello there.']);
+  });
+
+  test('that may not be repeated is repeated when a person asks for it', async () => {
+    const settings = { onUncertain: 'never' as const, mirror: true, ttlMs: 86_400_000 };
+    const hub = await new TestHub({ settings: { delivery: settings } }).start(['ack']);
+    hub.gateway.answer = () => ({ type: 'lost', reason: 'it died' });
+    await hub.tell('hello');
+    await hub.answer('Hi.');
+    await hub.runtime.clock.advance(10_000);
+    const [summary] = hub.runtime.sessions.summaries();
+    expect(summary).toMatchObject({ dead: 1, owed: 0 });
+    hub.gateway.answer = () => undefined;
+    const actor = await hub.runtime.sessions.open(summary?.session ?? '');
+    await actor.decideDelivery('deliver_again', actor.outbox.dead[0]?.out ?? '');
+    await ticks();
+    expect(hub.gateway.texts('ann')).toEqual([`${REPEATED_MARK}Hi.`]);
+  });
+
   test('whose preview another process posted is only finished there', async () => {
     const hub = await new TestHub().start(['ack', 'edit', 'preview']);
     await hub.tell('hello');
@@ -359,6 +491,39 @@ describe('a slash command', () => {
     ).toEqual([1, 2]);
   });
 
+  test('reaches no agent that does not let the asker in', async () => {
+    const access = {
+      ...defaultAccess,
+      owners: ['fake:ann'],
+      dm: { policy: 'open' as const, allowlist: [] },
+    };
+    const hub = await new TestHub({ agent: { access } }).start();
+    hub.runtime.catalog.set(testAgent({ name: 'payroll', access: defaultAccess }));
+    const secret = await hub.runtime.sessions.create({ agent: 'payroll', origin: { kind: 'cli' } });
+    await hub.tell('/sessions');
+    expect(hub.gateway.texts('ann').at(-1)).not.toContain(secret.session);
+    await hub.tell(`/attach ${secret.session}`);
+    expect(hub.gateway.texts('ann').at(-1)).toContain('no such session');
+  });
+
+  test('/detach in its own session stays there', async () => {
+    const hub = await new TestHub().start();
+    await hub.tell('one');
+    await hub.answer('1');
+    await hub.tell('/detach');
+    expect(hub.runtime.sessions.summaries()).toHaveLength(1);
+  });
+
+  test('with the name of the bot is done also before the gateway is ready', async () => {
+    const hub = await new TestHub().start();
+    await hub.tell('one');
+    await hub.answer('1');
+    await hub.gateway.host.inbound(hub.message('/new@my_bot'));
+    await hub.restart();
+    await hub.runtime.clock.advance(1_000);
+    expect(hub.runtime.sessions.summaries()).toHaveLength(2);
+  });
+
   test('does not show the sessions of others', async () => {
     const hub = await new TestHub().start();
     await hub.tell('secret', { from: 'bob' });
@@ -395,6 +560,7 @@ describe('a slash command', () => {
       });
     await press('bob', 'q1');
     expect(hub.gateway.pressAnswers.at(-1)).toContain('Only an owner');
+    expect(card?.text).toContain('Messages while a turn works');
     await press('ann', 'q2');
     expect(hub.gateway.pressAnswers.at(-1)).toContain('drop');
     expect(hub.runtime.sessions.summaries()).toMatchObject([{ settings: { queue: 'drop' } }]);

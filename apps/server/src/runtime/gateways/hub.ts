@@ -1,5 +1,6 @@
 import { DEFAULT_LIMITS, DuragentError, type GatewayEventOf } from '@duragent/protocol';
-import { arrivalOf } from '../../core/arrival.ts';
+import { type Arrival, arrivalOf } from '../../core/arrival.ts';
+import type { SessionSummary } from '../../core/session/summary.ts';
 import type { Chat } from '../../core/session/state.ts';
 import type { AccessStore } from '../../ports/access-store.ts';
 import type { AgentCatalog } from '../../ports/agent-catalog.ts';
@@ -21,6 +22,7 @@ import { limitsOfParts, Outlet } from './outlet.ts';
 import { PairingDesk } from './pairing-desk.ts';
 import { Previews } from './previews.ts';
 import { Typing } from './typing.ts';
+import { WakeList } from './wake-list.ts';
 
 export interface HubDeps {
   clock: Clock;
@@ -52,8 +54,8 @@ export class GatewayHub implements Chats {
   readonly #judge: Judge;
   readonly pairing: PairingDesk;
   readonly #closing = new AbortController();
-  /** Resolved, and made anew, when the list of gateways has changed. */
-  #listed = Promise.withResolvers<void>();
+  /** Wakes whoever waits for a gateway when there are others. */
+  readonly #listed = new WakeList();
   /** Gateways that could not be started at all, and why. */
   readonly #failed = new Map<string, { spec: GatewaySpec; reason: string; since: string }>();
   #sessions: SessionRegistry | null = null;
@@ -71,7 +73,7 @@ export class GatewayHub implements Chats {
       artifacts: deps.artifacts,
       previews: this.#previews,
       link,
-      whenListed: () => this.#listed.promise,
+      listed: this.#listed,
     });
     this.pairing = new PairingDesk(deps.access, deps.clock);
     this.#judge = new Judge(
@@ -81,7 +83,8 @@ export class GatewayHub implements Chats {
         access: deps.access,
         log: deps.log,
         bindings: this.#bindings,
-        activationOf: (session) => this.#registry().summary(session).settings.activation,
+        activationOf: (session) => this.#summaryOf(session)?.settings.activation ?? null,
+        agentOf: (session) => (session === null ? null : (this.#summaryOf(session)?.agent ?? null)),
       },
       routing,
     );
@@ -91,8 +94,11 @@ export class GatewayHub implements Chats {
   async start(sessions: SessionRegistry, specs: readonly GatewaySpec[]): Promise<void> {
     this.#sessions = sessions;
     this.#chats = new ChatSessions(sessions, this.#bindings);
-    this.#bindings.learn(sessions.summaries().filter(({ ended_at }) => ended_at === undefined));
+    const losers = this.#bindings.learn(sessions.summaries());
     await this.reload(specs, this.#judge.routing);
+    // What left a chat bound twice may be about to be done again, and then ends one of them.
+    const handedOver = [...this.#accounts.values()].map((account) => account.settled());
+    this.#inBackground(Promise.all(handedOver).then(() => this.#chats?.unbindAll(losers)));
   }
 
   /** Starts, stops and restarts exactly the gateways that changed. @returns their names. */
@@ -119,7 +125,10 @@ export class GatewayHub implements Chats {
         this.#accounts.delete(name);
         ended.push(account.close());
       }
-      await Promise.all(ended);
+      for (const end of await Promise.allSettled(ended)) {
+        if (end.status === 'fulfilled') continue;
+        this.#deps.log.error({ err: end.reason as unknown }, 'gateway not closed cleanly');
+      }
       for (const spec of wanted.values()) {
         if (this.#closing.signal.aborted) return;
         if (!report.restarted.includes(spec.name)) report.started.push(spec.name);
@@ -134,8 +143,7 @@ export class GatewayHub implements Chats {
     const change = this.#changing.then(work);
     this.#changing = change.catch(() => undefined);
     await change;
-    this.#listed.resolve();
-    this.#listed = Promise.withResolvers<void>();
+    this.#listed.wake();
     this.#sessions?.presenceChanged();
   }
 
@@ -160,8 +168,11 @@ export class GatewayHub implements Chats {
 
   /** Ends a gateway's process and starts it anew. @throws DuragentError not_found. */
   async restart(name: string): Promise<void> {
-    const failed = this.#failed.get(name);
-    if (failed) await this.#change(() => this.#open(failed.spec));
+    const reopen = async (): Promise<void> => {
+      const failed = this.#failed.get(name);
+      if (failed) await this.#open(failed.spec);
+    };
+    if (this.#failed.has(name)) await this.#change(reopen);
     else await this.#account(name).running?.restart();
   }
 
@@ -221,8 +232,11 @@ export class GatewayHub implements Chats {
     this.#failed.delete(spec.name);
     try {
       await this.#deps.prepare(spec.name);
-      const opened = await inboxes.open(spec.name);
-      await artifacts.sweep(mediaDir(spec.name), opened.unhanded.flatMap(filesOf));
+      const opened = await inboxes.open(spec.name, { after: this.#highestN(spec.name) });
+      // What cannot be removed now is removed at a later start.
+      await artifacts
+        .sweep(mediaDir(spec.name), opened.unhanded.flatMap(filesOf))
+        .catch((error: unknown) => log.warn({ gateway: spec.name, err: error }, 'files not swept'));
       const account = new GatewayAccount(spec, opened, this.#accountDeps());
       this.#accounts.set(spec.name, account);
       account.start();
@@ -231,6 +245,25 @@ export class GatewayHub implements Chats {
       log.error({ gateway: spec.name, err: error }, 'gateway not started');
       const reason = error instanceof Error ? error.message : String(error);
       this.#failed.set(spec.name, { spec, reason, since: this.#now() });
+    }
+  }
+
+  /** The highest number of a gateway's inbox that any session has: a new inbox goes on from there. */
+  #highestN(gateway: string): number {
+    const chats = this.#registry()
+      .summaries()
+      .flatMap((summary) => summary.chats)
+      .filter((chat) => chat.account === gateway);
+    return chats.reduce((most, chat) => Math.max(most, chat.inbox), 0);
+  }
+
+  #summaryOf(session: string): SessionSummary | null {
+    try {
+      return this.#registry().summary(session);
+    } catch (error) {
+      // It is gone with its data, or of a newer version.
+      if (error instanceof DuragentError) return null;
+      throw error;
     }
   }
 
@@ -248,12 +281,16 @@ export class GatewayHub implements Chats {
       judge: this.#judge,
       sessions: chats,
       typeOf: (address) => this.#bindings.typeOf(address),
+      heard: {
+        get: (place) => this.#bindings.heardOf(place),
+        set: (place, n) => this.#bindings.heard(place, n),
+      },
       onAsk: (ask) => this.#answer(ask, chats),
       onStranger: async (ask) => {
         const text = await this.pairing.ask(ask);
         if (text !== null) this.#say(ask.place, text, {});
       },
-      onPreview: (event) => this.#previewPosted(event),
+      onPreview: (gateway, event) => this.#previewPosted(gateway, event),
       onPresence: () => this.#sessions?.presenceChanged(),
       onStatus: (gateway, { state, reason }) =>
         log.info({ gateway, state, reason }, `gateway ${state}`),
@@ -269,7 +306,6 @@ export class GatewayHub implements Chats {
     const access = await this.#judge.access(agent, arrival);
     const isPress = event.type === 'callback_query';
     const isAllowed = access.disposition === 'allow';
-    const link = this.#accounts.get(place.gateway)?.link;
     const answer = isAllowed
       ? await runSlashCommand(
           {
@@ -279,16 +315,16 @@ export class GatewayHub implements Chats {
             text: isPress ? event.data : (event.content.text ?? ''),
             by: `${place.gateway}:${event.sender.id}`,
             isOwner: access.isOwner,
-            username: link?.username,
           },
           {
             chats,
             pairing: this.pairing,
             summaries: () => this.#registry().summaries(),
+            isOwnerOf: (name) => this.#isOwnerOf(name, arrival),
             welcome: (chat) => this.welcome(chat),
           },
         )
-      : { text: 'You may not do this here.' };
+      : { text: 'You may not do this here.', isRefused: true as const };
     if (!answer) return;
     if (!isPress) {
       this.#say(place, answer.text, {
@@ -302,8 +338,14 @@ export class GatewayHub implements Chats {
       callbackQueryId: event.callback_query_id,
       messageId: event.message_id,
     };
-    const shown = isAllowed ? { toast: answer.text, text: answer.text } : { toast: answer.text };
+    const { text, isRefused } = answer;
+    const shown = isRefused ? { toast: text } : { toast: text, text };
     this.#inBackground(this.#outlet.answerPress(press, shown, this.#closing.signal));
+  }
+
+  async #isOwnerOf(name: string, arrival: Arrival): Promise<boolean> {
+    const agent = await this.#deps.agents.get(name);
+    return agent !== null && (await this.#judge.access(agent, arrival)).isOwner;
   }
 
   #say(
@@ -321,8 +363,11 @@ export class GatewayHub implements Chats {
     });
   }
 
-  #previewPosted({ preview_id: out, message_id }: GatewayEventOf<'preview_posted'>): void {
-    const session = this.#previews.sessionOf(out);
+  #previewPosted(
+    gateway: string,
+    { preview_id: out, message_id }: GatewayEventOf<'preview_posted'>,
+  ): void {
+    const session = this.#previews.sessionOf(gateway, out);
     const actor = session === null ? undefined : this.#sessions?.opened(session);
     // One that cannot be recorded is as one that was not seen.
     actor?.previewPosted(out, message_id).catch(() => undefined);

@@ -30,6 +30,8 @@ export interface JudgeDeps {
   bindings: ChatBindings;
   /** What people set for a session. */
   activationOf: (session: string) => 'mention' | 'always' | null;
+  /** The agent of a session; null: there is none. */
+  agentOf: (session: string | null) => string | null;
 }
 
 export interface RoutingSettings {
@@ -56,9 +58,13 @@ export class Judge {
     const { bindings } = this.#deps;
     const address = { gateway, account: gateway, chat_id: event.chat_id };
     const arrival = arrivalOf(gateway, event, bindings.typeOf(address));
-    const agent = arrival && (await this.agentFor(arrival));
-    if (!arrival || !agent) return { disposition: 'no_route' };
-    const { disposition } = await this.access(agent, arrival);
+    if (!arrival || !isOneChat(event)) return { disposition: arrival ? 'block' : 'no_route' };
+    const name = await this.#routeOf(arrival);
+    if (name === null) return { disposition: 'no_route' };
+    const agent = await this.#deps.agents.get(name);
+    if (!agent) return { disposition: 'unjudged', agent: name };
+    const place = placeOf(gateway, event);
+    const disposition = await this.#dispositionOf(agent, arrival, place);
     const judged = (what: Disposition): Judgement => ({ disposition: what, agent: agent.name });
     if (disposition === 'block') return { disposition };
     if (disposition !== 'allow') return judged(disposition);
@@ -66,7 +72,7 @@ export class Judge {
     const slash = parseSlashCommand(event.content.text ?? '', username);
     if (slash && findSlashCommand(slash.name) && !event.edited) return judged('command');
     if (arrival.chatType === 'dm') return judged('turn');
-    const session = bindings.get(placeOf(gateway, event));
+    const session = bindings.get(place);
     const set = session === null ? null : this.#deps.activationOf(session);
     const isForUs = isActivated(set ?? agent.access.groups.activation, {
       mentionsBot: event.mentions_bot,
@@ -78,11 +84,29 @@ export class Judge {
 
   /** The agent that an arrival is for; null: none, or it does not load. */
   async agentFor(arrival: Arrival): Promise<Agent | null> {
+    const name = await this.#routeOf(arrival);
+    return name === null ? null : this.#deps.agents.get(name);
+  }
+
+  /**
+   * How somebody may speak in a chat: with the agent that it is for, and, where the chat was
+   * attached to a session of another agent, with that one too. The stricter counts.
+   */
+  async #dispositionOf(agent: Agent, arrival: Arrival, place: ChatPlace) {
+    const { disposition } = await this.access(agent, arrival);
+    const driven = this.#deps.agentOf(this.#deps.bindings.get(place));
+    if (driven === null || driven === agent.name) return disposition;
+    const other = await this.#deps.agents.get(driven);
+    if (!other) return 'block';
+    const { disposition: there } = await this.access(other, arrival);
+    return STRICTER.indexOf(there) > STRICTER.indexOf(disposition) ? there : disposition;
+  }
+
+  async #routeOf(arrival: Arrival): Promise<string | null> {
     const { routes, defaultAgent } = this.routing;
     const isListNeeded = routes.length === 0 && defaultAgent === null;
     const names = isListNeeded ? await this.#agentNames() : [];
-    const name = resolveRoute(routes, arrival, names, defaultAgent);
-    return name === null ? null : this.#deps.agents.get(name);
+    return resolveRoute(routes, arrival, names, defaultAgent);
   }
 
   /** Whether, and how, somebody may speak with an agent now. */
@@ -114,6 +138,16 @@ export class Judge {
     }
     return this.#names.names;
   }
+}
+
+/** From the most that somebody may do to the least. */
+const STRICTER = ['allow', 'passive', 'silent', 'pairing', 'block'];
+
+/** Whether an event names one chat and one sender: access is judged by what is bound. */
+function isOneChat(event: Exclude<InboundEvent, { type: 'chat_migrated' }>): boolean {
+  if (event.type === 'callback_query') return true;
+  const { chat_id, sender_id } = event.routing;
+  return chat_id === event.chat_id && sender_id === event.sender.id;
 }
 
 /** The chat, or thread of it, that an event was caused in. */

@@ -16,6 +16,7 @@ import type { GatewayLink } from './gateway-link.ts';
 import { Lanes } from './lanes.ts';
 import type { ChatPlace } from './bindings.ts';
 import type { Previews } from './previews.ts';
+import type { WakeList } from './wake-list.ts';
 
 /** How long a gateway may take for one posting, in ms. */
 const REQUEST_MS = 60_000;
@@ -23,6 +24,11 @@ const REQUEST_MS = 60_000;
 const SAY_MS = 60_000;
 /** Longest single wait for a gateway, should the clock jump, in ms. */
 const LOOK_MS = 60 * 60 * 1000;
+
+/** How far the clock of a platform may be off, in ms. */
+const CLOCK_SKEW_MS = 10 * 60 * 1000;
+/** Tries of a part that may all have been posted, the last ones marked; then it is given up. */
+const MAX_MARKED = 4;
 
 /** Begins a part that may be there already. */
 export const REPEATED_MARK = '[sent again]\n\n';
@@ -36,7 +42,7 @@ export class Outlet {
   readonly #artifacts: ArtifactStore;
   readonly #previews: Previews;
   readonly #link: (gateway: string) => GatewayLink | null;
-  readonly #whenListed: () => Promise<void>;
+  readonly #listed: WakeList;
   readonly #lanes = new Lanes();
   /** Until when a chat's platform asked to wait, on the monotonic clock. */
   readonly #blocked = new Map<string, number>();
@@ -47,10 +53,10 @@ export class Outlet {
     artifacts: ArtifactStore;
     previews: Previews;
     link: (gateway: string) => GatewayLink | null;
-    /** Resolves when there are other gateways. */
-    whenListed: () => Promise<void>;
+    /** Wakes whoever waits when there are other gateways. */
+    listed: WakeList;
   }) {
-    this.#whenListed = deps.whenListed;
+    this.#listed = deps.listed;
     this.#clock = deps.clock;
     this.#artifacts = deps.artifacts;
     this.#previews = deps.previews;
@@ -66,9 +72,10 @@ export class Outlet {
     try {
       const link = await this.#whenReady(part, signal);
       if (!link) return { outcome: 'dead', error: EXPIRED };
-      const end = part.isUncertain
-        ? await this.#settle(part, link, begin, signal)
-        : await this.#post(part, link, {}, begin, signal);
+      const end =
+        part.uncertainTries > 0
+          ? await this.#settle(part, link, begin, signal)
+          : await this.#post(part, link, {}, begin, signal);
       if (end.outcome === 'delivered' || end.outcome === 'dead') this.#previews.done(part.out);
       return end;
     } finally {
@@ -163,6 +170,7 @@ export class Outlet {
       return this.#post(part, link, {}, begin, signal);
     }
     if (link.can('nonce')) return this.#post(part, link, {}, begin, signal);
+    if (part.uncertainTries > MAX_MARKED) return { outcome: 'dead', error: UNCERTAIN };
     switch (part.onUncertain) {
       case 'resend_marked':
         return this.#post(part, link, { mark: REPEATED_MARK }, begin, signal);
@@ -192,7 +200,8 @@ export class Outlet {
         nonce: nonceOf(part),
         content: part.content.text,
         author: 'self',
-        after: new Date(part.recordedAt).toISOString(),
+        // The platform's clock may be behind ours.
+        after: new Date(part.recordedAt - CLOCK_SKEW_MS).toISOString(),
       },
       { timeoutMs: REQUEST_MS, signal },
     );
@@ -222,7 +231,8 @@ export class Outlet {
     const preview = part.part === 1 ? this.#previews.finish(part.out) : null;
     const replaces =
       part.preview !== undefined && link.can('edit')
-        ? { message_id: part.preview }
+        ? // By both names: the gateway ends what it still shows of it.
+          { message_id: part.preview, preview_id: part.out }
         : preview && link.can('preview')
           ? { preview_id: part.out }
           : null;
@@ -238,12 +248,12 @@ export class Outlet {
     how: {
       mark?: string;
       instead?: string;
-      replaces: { message_id: string } | { preview_id: string } | null;
+      replaces: { message_id?: string; preview_id: string } | null;
     },
     signal: AbortSignal,
   ): Promise<DeliveryEnd> {
     const { running } = link;
-    if (!running) return { outcome: 'failed', error: NOT_READY, retryAfterMs: 0 };
+    if (!running) return { outcome: 'failed', error: NOT_READY };
     const request_id = this.#requestId();
     const { chat_id, thread_id } = part.chat;
     const to = {
@@ -299,7 +309,6 @@ export class Outlet {
         return {
           outcome: 'failed',
           error: { code: 'not_connected', message: outcome.reason },
-          retryAfterMs: 0,
         };
       case 'lost':
         return { outcome: 'uncertain', error: { code: 'lost', message: outcome.reason } };
@@ -322,13 +331,16 @@ export class Outlet {
 
   #refused(refusal: CommandError, part: PartToSend): DeliveryEnd {
     const error = { code: refusal.code, message: refusal.message.slice(0, 1000).toWellFormed() };
-    if (refusal.uncertain) return { outcome: 'uncertain', error };
+    const asked = refusal.retry_after_ms;
+    const wait =
+      asked === undefined ? undefined : Math.min(asked, part.expiresAt - this.#clock.now());
+    const retry = wait === undefined ? {} : { retryAfterMs: wait };
+    if (refusal.uncertain) return { outcome: 'uncertain', error, ...retry };
     if (!isTransient(refusal.code)) return { outcome: 'dead', error };
-    const wait = refusal.retry_after_ms;
     if (wait !== undefined) {
       this.#blocked.set(chatKey(part.chat), this.#clock.monotonic() + wait);
     }
-    return { outcome: 'failed', error, ...(wait === undefined ? {} : { retryAfterMs: wait }) };
+    return { outcome: 'failed', error, ...retry };
   }
 
   async #whenReady(part: PartToSend, signal: AbortSignal): Promise<GatewayLink | null> {
@@ -360,7 +372,7 @@ export class Outlet {
       const timer = new AbortController();
       const stop = AbortSignal.any([signal, timer.signal]);
       const time = sleep(this.#clock, Math.min(left, LOOK_MS), stop).catch(() => undefined);
-      await Promise.race([link?.whenChanged() ?? this.#whenListed(), this.#whenListed(), time]);
+      await Promise.race([link?.changes.wait(stop), this.#listed.wait(stop), time].filter(Boolean));
       timer.abort();
     }
   }

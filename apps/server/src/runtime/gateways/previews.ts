@@ -16,6 +16,7 @@ const FORGET_MS = 60 * 60 * 1000;
 
 interface Preview {
   session: string;
+  gateway: string;
   /** The replies of its session to its chat. */
   siblings: string;
   text: () => string;
@@ -80,7 +81,7 @@ export class Previews {
     const outs = this.#siblings.get(siblings) ?? new Set();
     this.#siblings.set(siblings, outs.add(out));
     const preview = {
-      ...{ session, siblings, text, at: 0, shown: 0 },
+      ...{ session, gateway: chat.gateway, siblings, text, at: 0, shown: 0 },
       ...{ isSent: false, life: 0, isScheduled: false, cancel: nothing },
     };
     this.#open.set(out, preview);
@@ -110,9 +111,10 @@ export class Previews {
     preview.life = link.life;
   }
 
-  /** The session whose reply this is a preview of. */
-  sessionOf(out: string): string | null {
-    return this.#open.get(out)?.session ?? null;
+  /** The session whose reply this is a preview of; null: none, or another gateway's. */
+  sessionOf(gateway: string, out: string): string | null {
+    const preview = this.#open.get(out);
+    return preview?.gateway === gateway ? preview.session : null;
   }
 
   /** The reply is being finished: nothing more is shown of it before. @returns whether anything was. */

@@ -242,8 +242,8 @@ export class TestHub {
   #inboxStore(): InboxStore {
     const store = memoryInboxStore(this.inboxes);
     return {
-      open: async (gateway) => {
-        const { inbox, unhanded } = await store.open(gateway);
+      open: async (gateway, options) => {
+        const { inbox, unhanded } = await store.open(gateway, options);
         const append: Inbox['append'] = async (entry) => {
           if (this.refuseAppends === 0) return inbox.append(entry);
           this.refuseAppends -= 1;
@@ -259,6 +259,7 @@ export class TestHub {
           },
           has: (key) => inbox.has(key),
           mark: (n) => inbox.mark(n),
+          flush: () => inbox.flush(),
           keepLimits: (limits) => inbox.keepLimits(limits),
           close: () => inbox.close(),
         };
