@@ -68,7 +68,8 @@ export class Previews {
     if (preview.isScheduled) return;
     preview.isScheduled = true;
     const due = preview;
-    due.cancel = this.#clock.after(due.isSent ? EVERY_MS : 0, () => {
+    // Also before the first: an answer that is there at once needs no preview.
+    due.cancel = this.#clock.after(EVERY_MS, () => {
       due.isScheduled = false;
       due.cancel = nothing;
       this.#send(due, chat, out);
