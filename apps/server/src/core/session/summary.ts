@@ -1,5 +1,4 @@
 import type { EndReason, Origin, Usage } from '@duragent/protocol';
-import { boundChats } from './deliveries.ts';
 import type { Chat, SessionState } from './state.ts';
 
 /** What listings show of a session without opening it. Plain JSON. */

@@ -72,7 +72,7 @@ export class Handover {
     // What comes under the new id waits until the chat has moved.
     const keys =
       event.type === 'chat_migrated' ? [event.chat_id, event.new_chat_id] : [event.chat_id];
-    const before = Promise.all(keys.map((key) => this.#chats.get(key)));
+    const before = Promise.all(keys.map((key) => this.#chats.get(key) ?? Promise.resolve()));
     const done = before.then(() => this.#untilDone(entry, event));
     const settled = done.then(
       () => undefined,

@@ -372,7 +372,9 @@ export class Outlet {
       const timer = new AbortController();
       const stop = AbortSignal.any([signal, timer.signal]);
       const time = sleep(this.#clock, Math.min(left, LOOK_MS), stop).catch(() => undefined);
-      await Promise.race([link?.changes.wait(stop), this.#listed.wait(stop), time].filter(Boolean));
+      const changes = [this.#listed.wait(stop), time];
+      if (link) changes.push(link.changes.wait(stop));
+      await Promise.race(changes);
       timer.abort();
     }
   }

@@ -18,6 +18,6 @@ export class WakeList {
 
   /** Lets everyone who waits look again. */
   wake(): void {
-    for (const done of [...this.#waiting]) done();
+    for (const done of this.#waiting) done();
   }
 }
