@@ -53,6 +53,8 @@ const buildHash = typeof DURAGENT_BUILD_HASH === 'undefined' ? 'source' : DURAGE
 const EPOCH_CHECK_MS = 5_000;
 /** An edit of an agent is live that soon. */
 const AGENT_FRESH_MS = 1_000;
+/** A hand's edit of who may speak holds that soon; what is approved or revoked by command, at once. */
+const ACCESS_FRESH_MS = 500;
 
 export interface ServeOptions {
   /** Stops the server: turns are parked, and it resolves within 8 s. */
@@ -124,7 +126,10 @@ async function serveLocked(
       }),
       inboxes: fileInboxStore({ dir: gatewaysDir, onSyncFailure: (error) => stopping.fail(error) }),
       artifacts: fileArtifactStore({ dir: config.artifactsPath }),
-      access: fileAccessStore({ path: path.join(config.dataDir, 'access.yaml') }),
+      access: fileAccessStore({
+        path: path.join(config.dataDir, 'access.yaml'),
+        freshMs: ACCESS_FRESH_MS,
+      }),
       mediaDir: (gateway) => path.join(gatewaysDir, gateway, 'media'),
       prepare: async (gateway) => {
         const media = path.join(gatewaysDir, gateway, 'media');

@@ -3,6 +3,7 @@
 // has an entry of its own, written by scripts/build.ts.
 import module from 'node:module';
 import { fileURLToPath } from 'node:url';
+import v8 from 'node:v8';
 
 const sourceCondition = '@duragent/source';
 
@@ -17,6 +18,8 @@ if (major < 24 || (major === 24 && minor < 16)) {
 }
 
 if (hasCondition()) {
+  // The parser below fetch is WebAssembly: compiled once more for speed it takes 15 MB.
+  v8.setFlagsFromString('--wasm-tiering-budget=1000000000');
   module.enableCompileCache();
   await import('../src/main.ts');
 } else {

@@ -76,6 +76,9 @@ function writeEntry(): void {
   const [major, minor] = needed.split('.');
   const entry = `#!/usr/bin/env node
 import module from 'node:module';
+import v8 from 'node:v8';
+// The parser below fetch is WebAssembly: compiled once more for speed it takes 15 MB.
+v8.setFlagsFromString('--wasm-tiering-budget=1000000000');
 module.enableCompileCache?.();
 
 const [major, minor] = process.versions.node.split('.').map(Number);

@@ -407,6 +407,18 @@ describe('a file that somebody sent', () => {
     expect(file?.sha256).toBe(createHash('sha256').update(bytes).digest('hex'));
   });
 
+  test('has another path when it is redelivered: the first may be being taken', async () => {
+    const gateway = await connect();
+    control.sendFile({ chat_id: ada, kind: 'document', bytes: Buffer.from('x'), name: 'x.txt' });
+    await gateway.event('message_received');
+    await until('it is confirmed', () => control.confirmed().length === 1);
+    control.redeliver({ back: 1 });
+    await until('it came again', () => gateway.messages().length === 2);
+    const [first, again] = gateway.messages();
+    expect(again?.event_id).toBe(first?.event_id);
+    expect(again?.content.media?.[0]?.path).not.toBe(first?.content.media?.[0]?.path);
+  });
+
   test('that cannot be had is named instead, and holds nobody up', async () => {
     control.addFault({ fault: { type: 'status', code: 500 }, methods: ['getFile'] });
     const gateway = await connect();

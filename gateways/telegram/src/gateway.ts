@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
 import { rename, rm } from 'node:fs/promises';
 import path from 'node:path';
@@ -365,7 +365,6 @@ class TelegramGateway {
       const fault = `HTTP ${response.status}`;
       throw response.status < 500 ? new FileRefused(fault) : new Error(fault);
     }
-    // The same on every redelivery: then it is written over.
     const target = path.join(this.#command.media_dir, name);
     const part = `${target}.part`;
     const hash = createHash('sha256');
@@ -573,7 +572,9 @@ class Poller {
     }
     this.#downloads += 1;
     try {
-      const name = `${event.event_id}-${path.extname(file.name)}`.replace(/[^\w.-]/g, '_');
+      // Another on every redelivery: the server may be taking the first one at this moment.
+      const ending = `${randomUUID().slice(0, 8)}${path.extname(file.name)}`;
+      const name = `${event.event_id}-${ending}`.replace(/[^\w.-]/g, '_');
       const media = await this.#options.fetchFile(file, name);
       return { ...event, content: { ...event.content, media: [media] } };
     } catch (error) {

@@ -5,7 +5,7 @@ const INVISIBLE = /[\p{Cc}\p{Cf}\p{Co}\p{Cs}\u2028\u2029\u115f\u1160\u2800\u3164
 export function oneLine(text: string, max: number): string {
   const line = text
     .slice(0, 8 * max)
-    .replace(/\s+/g, ' ')
+    .replace(/[^\S\ufeff]+/g, ' ')
     .replace(INVISIBLE, '')
     .trim();
   return Array.from(line).slice(0, max).join('').trim();

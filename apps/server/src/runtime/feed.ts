@@ -95,6 +95,12 @@ export class Feed {
     this.#ringUnits = units;
   }
 
+  /** A record that the ring still holds. */
+  recordAt(seq: number): StoredRecord | undefined {
+    const first = this.#ring[0]?.event.seq ?? seq + 1;
+    return this.#ring[seq - first];
+  }
+
   /** Adds a fragment of a step; one of another step or attempt begins a new draft. */
   addDelta(delta: DraftDelta): void {
     const key =

@@ -557,6 +557,12 @@ export class SessionActor {
   }
 
   async #event(seq: number): Promise<StoredEvent | undefined> {
+    // What speaks may be read before it is durable: nothing is sent before it is.
+    const decided = this.#now.window.events.findLast((event) => event.seq <= seq);
+    if (decided?.seq === seq) return decided;
+    await this.#appends;
+    const recent = this.#feed.recordAt(seq);
+    if (recent) return recent.event;
     const [record] = await this.#log.read(seq - 1, 1);
     return record?.event;
   }

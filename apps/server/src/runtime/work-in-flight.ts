@@ -65,8 +65,10 @@ export class WorkInFlight {
       if (!keys.has(key)) work.controller.abort();
     }
     for (const effect of owed) {
-      // A model call has no effect on the world, so it may begin while its trigger is written.
-      const mayBegin = effect.type === 'call_model' || durable.has(effect.key);
+      // A model call has no effect on the world, so it may begin while its trigger is written; and a
+      // delivery records that it starts, behind what it delivers, before it sends.
+      const mayBegin =
+        effect.type === 'call_model' || effect.type === 'deliver' || durable.has(effect.key);
       if (mayBegin && !this.#works.has(effect.key)) this.#begin(effect, scope);
     }
   }

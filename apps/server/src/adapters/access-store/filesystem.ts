@@ -18,6 +18,8 @@ import { editBook, parseBook, type ReadBook } from './access-yaml.ts';
 export interface FileAccessStoreOptions {
   /** The file; its folder exists. */
   path: string;
+  /** How long what was read holds without looking again, in ms; default 0. */
+  freshMs?: number;
   /** For tests: the file system. */
   files?: Files;
 }
@@ -40,7 +42,7 @@ interface Loaded {
  * reads and writes all of it: some 0.2 s for 1,000 pairings.
  */
 export function fileAccessStore(options: FileAccessStoreOptions): AccessStore {
-  const { path, files = nodeFiles } = options;
+  const { path, freshMs = 0, files = nodeFiles } = options;
   let loaded: Loaded | null = null;
   let last: Promise<unknown> = Promise.resolve();
   let waiting = 0;
@@ -54,7 +56,12 @@ export function fileAccessStore(options: FileAccessStoreOptions): AccessStore {
     }
   }
 
-  async function load(): Promise<Loaded> {
+  let lookedAt = -Infinity;
+
+  async function load(isFreshEnough = false): Promise<Loaded> {
+    const now = performance.now();
+    if (isFreshEnough && loaded !== null && now - lookedAt < freshMs) return loaded;
+    lookedAt = now;
     const stamp = await stampNow();
     if (loaded !== null && loaded.stamp === stamp) return loaded;
     const found = stamp === null ? { stamp, text: '' } : await readText();
@@ -106,7 +113,7 @@ export function fileAccessStore(options: FileAccessStoreOptions): AccessStore {
   return {
     async read() {
       try {
-        return (await load()).read.book;
+        return (await load(true)).read.book;
       } catch (error) {
         throw explain(error, `Cannot read ${path}`);
       }

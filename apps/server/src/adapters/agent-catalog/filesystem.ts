@@ -43,6 +43,15 @@ export function fileAgentCatalog(options: FileAgentCatalogOptions): AgentCatalog
   /** Least recently used first. */
   const cache = new Map<string, Entry>();
 
+  /** Whoever asks while an agent is looked at gets what that finds. */
+  const looking = new Map<string, Promise<Agent | null>>();
+
+  async function lookAt(name: string): Promise<Agent | null> {
+    if (await isFolder(join(dir, name))) return (await load(name)).good;
+    cache.delete(name);
+    return null;
+  }
+
   async function load(name: string): Promise<Entry> {
     const lookedAt = performance.now();
     const known = cache.get(name);
@@ -81,9 +90,12 @@ export function fileAgentCatalog(options: FileAgentCatalogOptions): AgentCatalog
       if (!namePattern.test(name)) return null;
       const known = cache.get(name);
       if (known && performance.now() - known.lookedAt < freshMs) return known.good;
-      if (await isFolder(join(dir, name))) return (await load(name)).good;
-      cache.delete(name);
-      return null;
+      const under = looking.get(name);
+      // Without a time for which it is fresh, every caller wants what is there now.
+      if (under && freshMs > 0) return under;
+      const found = lookAt(name).finally(() => looking.delete(name));
+      looking.set(name, found);
+      return found;
     },
 
     async list() {

@@ -1,3 +1,4 @@
+import { setImmediate as nextTick } from 'node:timers/promises';
 import path from 'node:path';
 import { DuragentError, type SessionEvent } from '@duragent/protocol';
 import type { SessionSummary } from '../../core/session/summary.ts';
@@ -128,6 +129,8 @@ export class LogFile implements SessionLog {
 
   /** Writes all that waits as one group, until nothing waits. Never rejects. */
   async #flush(): Promise<void> {
+    // What is decided in the same breath shares the sync.
+    await nextTick();
     while (this.#waiting.length > 0) {
       const group = this.#waiting;
       this.#waiting = [];

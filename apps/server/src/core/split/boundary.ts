@@ -75,8 +75,8 @@ export class LineRanks {
       ? []
       : (leadingMarks.exec(text.slice(line.start, line.end)) ?? []);
     this.#textAt = line.start + lead.length;
-    this.#before = line.blank ? rank.sentence : rankInSpaceBefore(text, line);
-    this.#behind = behind === undefined ? rank.sentence : rankInSpaceBefore(text, behind);
+    this.#before = line.blank ? rank.sentence : rankOfStart(text, line);
+    this.#behind = behind === undefined ? rank.sentence : rankOfStart(text, behind);
   }
 
   /**
@@ -97,12 +97,12 @@ export class LineRanks {
         ? rank.word
         : rank.sentence;
     }
-    if (at >= line.end && this.#behind === rank.poor) return rank.poor;
+    if (at <= this.#textAt || (at >= line.end && this.#behind === rank.poor)) return rank.poor;
     if (isSpace(text, at)) {
       if (isInside) return rank.wordInside;
       return at >= line.end || endsSentence(text, at) ? rank.sentence : rank.word;
     }
-    if (this.#isPoor || at <= this.#textAt) return rank.poor;
+    if (this.#isPoor) return rank.poor;
     if (isSpace(text, at - 1)) {
       if (!this.#isCode && startsBlock(text, at)) return rank.poor;
       if (isInside) return rank.wordInside;
@@ -118,7 +118,8 @@ export class LineRanks {
   }
 }
 
-function rankInSpaceBefore(text: string, line: PartLine): Rank {
+/** How good a cut is before a line when its bullets cannot be repeated. */
+function rankOfStart(text: string, line: PartLine): Rank {
   const found = rankBefore(line.before, line.after, line.number);
   return found <= rank.inner && isDeep(text, line) ? rank.poor : found;
 }

@@ -9,10 +9,13 @@ import { closingOf, itemHead, reopeningOf, widthOf } from './seams.ts';
 
 /** How long a text may be that a platform takes. */
 export interface TextLimits {
-  /** At least 64. */
+  /** At least 64; less counts as that. */
   maxLength: number;
   unit: LengthUnit;
 }
+
+/** The smallest limit that the gateway protocol allows. */
+const MIN_LENGTH = 64;
 
 /** Where a part ends, what closes it, and what the next one begins with. */
 interface Cut {
@@ -46,25 +49,26 @@ export class PartCutter {
   /** Where the part is half full. */
   readonly low: number;
   /** Where it is full, when nothing has to close it. */
-  readonly high: number;
+  readonly #high: number;
   /** Nothing from here on has been looked at. */
-  readonly stop: number;
+  readonly #stop: number;
 
-  constructor(text: string, limits: TextLimits, from = 0, prefix = '') {
+  constructor(text: string, given: TextLimits, from = 0, prefix = '') {
+    const limits = { ...given, maxLength: Math.max(MIN_LENGTH, given.maxLength) };
     this.#text = text;
     this.#limits = limits;
     this.#from = from;
     this.#free = limits.maxLength - lengthOf(prefix, limits.unit);
     this.low = this.#reach(this.#half - limits.maxLength + this.#free);
-    this.high = this.#reach(this.#free);
-    if (text[this.high - 1] === '\r' && text[this.high] === '\n') this.high -= 1;
-    this.stop = Math.min(text.length, this.high + limits.maxLength + 1);
-    this.#lines = readLines(text, { from, to: this.high, stop: this.stop, prefix });
+    this.#high = this.#reach(this.#free);
+    if (text[this.#high - 1] === '\r' && text[this.#high] === '\n') this.#high -= 1;
+    this.#stop = Math.min(text.length, this.#high + limits.maxLength + 1);
+    this.#lines = readLines(text, { from, to: this.#high, stop: this.#stop, prefix });
   }
 
   /** Whether the rest of the text fits, with nothing to close it. */
   get isLast(): boolean {
-    return this.high === this.#text.length;
+    return this.#high === this.#text.length;
   }
 
   /** What closes the part when it ends at `at`. */
@@ -78,7 +82,7 @@ export class PartCutter {
   }
 
   cut(): Cut {
-    const place = bestOf(this.places());
+    const place = bestOf(this.#places());
     if (place !== null) {
       const next = place.head === '' ? this.#nextPrefix(place.at) : place.head;
       return { to: place.at, suffix: place.suffix, next };
@@ -93,11 +97,11 @@ export class PartCutter {
    * says that it is between two lines.
    */
   settled(): { to: number; suffix: string; isBetween: boolean } | null {
-    const isWhole = this.stop < this.#text.length;
-    const finished = this.#lines.filter(({ end }) => end < this.stop).length;
+    const isWhole = this.#stop < this.#text.length;
+    const finished = this.#lines.filter(({ end }) => end < this.#stop).length;
     const first = this.#lines[0]?.number ?? 0;
     const known = (place: Place): boolean => isWhole || place.line - first + 1 < finished;
-    const place = bestOf(this.places().filter(known));
+    const place = bestOf(this.#places().filter(known));
     if (place !== null) return { to: place.at, suffix: place.suffix, isBetween: true };
     return isWhole ? { ...this.cut(), isBetween: false } : null;
   }
@@ -106,15 +110,14 @@ export class PartCutter {
    * The places between lines where the part may end, in order. What the text has behind the line
    * that follows the one behind a place changes nothing about that place.
    */
-  places(): Place[] {
+  #places(): Place[] {
     const places: Place[] = [];
     let last: PartLine | null = null;
     for (const line of this.#lines) {
       if (line.blank) continue;
       const head = places.at(-1);
-      const table = openLeaf(line.after);
       if (head?.line === line.number - 1 && isDelimiter(line)) {
-        head.rank = table.containers.length === 0 ? rank.block : rank.inner;
+        head.rank = openLeaf(line.after).containers.length === 0 ? rank.block : rank.inner;
       }
       const place = last === null ? null : this.#placeBefore(line, last);
       if (place !== null) places.push(place);
@@ -137,7 +140,7 @@ export class PartCutter {
 
   #placeBefore(line: PartLine, last: PartLine): Place | null {
     // White space between two lines belongs to the part before, as far as it fits.
-    const start = Math.min(line.start, this.high);
+    const start = Math.min(line.start, this.#high);
     if (start < this.low || start < last.end || this.#isGap(start)) return null;
     let found = rankBefore(line.before, line.after, line.number);
     if (found > rank.sentence) return null;
@@ -184,19 +187,19 @@ export class PartCutter {
   /** The best place within lines; the last of several. */
   #placeInText(): number {
     const text = this.#text;
-    const begins = skipSpace(text, this.#from, this.high);
+    const begins = skipSpace(text, this.#from, this.#high);
     const first = lineAt(this.#lines, this.low);
     const begin = Math.max(this.#from, first === undefined ? 0 : proseStart(first));
-    const inside = markInline(text.slice(begin, this.stop));
+    const inside = markInline(text.slice(begin, this.#stop));
     let best: Rank | null = null;
-    let found = this.high;
+    let found = this.#high;
     let behind: PartLine | undefined;
-    let next = this.high + 1;
+    let next = this.#high + 1;
     for (const line of this.#lines.toReversed()) {
-      if (line.start <= this.high && next > this.low) {
+      if (line.start <= this.#high && next > this.low) {
         const ranks = new LineRanks(text, line, behind);
         const least = Math.max(this.low, line.start, begins + 1);
-        for (let at = Math.min(this.high, next - 1); at >= least; at -= 1) {
+        for (let at = Math.min(this.#high, next - 1); at >= least; at -= 1) {
           const worth = ranks.rankAt(at, (inside[at - begin] ?? 0) > 0, best);
           if (worth === null || (best !== null && worth >= best)) continue;
           // Nothing to see would be left for the next part.
@@ -223,7 +226,10 @@ export class PartCutter {
   #isGap(at: number): boolean {
     if (!isSpace(this.#text, at)) return false;
     const isKnown = at < this.#space.to && at >= this.#space.from - 1;
-    this.#space = { from: at, to: isKnown ? this.#space.to : skipSpace(this.#text, at, this.stop) };
+    this.#space = {
+      from: at,
+      to: isKnown ? this.#space.to : skipSpace(this.#text, at, this.#stop),
+    };
     const { to } = this.#space;
     // A space takes up to three bytes.
     const most = this.#limits.unit === 'bytes' ? this.#half / 3 : this.#half;
@@ -232,7 +238,7 @@ export class PartCutter {
 }
 
 /** The best of some places; the last of several. */
-export function bestOf(places: readonly Place[]): Place | null {
+function bestOf(places: readonly Place[]): Place | null {
   let best: Place | null = null;
   for (const place of places) if (best === null || place.rank <= best.rank) best = place;
   return best;

@@ -64,6 +64,7 @@ describe('a preview waits', () => {
     ['for the end of a fence', '```\na\n``', '```\na\n```'],
     ['for a table', 'a\n\n| b | c', 'a'],
     ['for the line below a head', 'a\n\n| b | c |\n|--', 'a'],
+    ['for the end of a row with words', '| b |\n|---|\n| 1 |\n| two', '| b |\n|---|\n| 1 |'],
     ['for the end of a row', '| b |\n|---|\n| 1 |\n| 2', '| b |\n|---|\n| 1 |'],
   ])('%s', (_, text, shown) => {
     expect(previewOf(text, roomy)).toBe(shown);

@@ -54,7 +54,9 @@ const delimiter = /^[\s>|:-]*$/;
 /** The longest beginning of a text whose form is known, and what closes it. */
 function closeOpen(whole: string): Preview {
   // Half a pair, or half a family, may come last.
-  const text = whole.replace(/[\ud800-\udbff\u200d]+$/, '');
+  let end = whole.length;
+  while (end > 0 && /[\ud800-\udbff\u200d]/.test(whole.charAt(end - 1))) end -= 1;
+  const text = whole.slice(0, end);
   const all = { from: 0, to: text.length, stop: text.length, prefix: '' };
   const lines = readLines(text, all);
   const last = lines.at(-1);

@@ -4,7 +4,7 @@ import { openLeaf, type Block, type Container } from './blocks.ts';
 export function closingOf(block: Block, endsLine: boolean): string {
   const { containers, leaf } = openLeaf(block);
   if (leaf.type !== 'fence') return '';
-  return `${endsLine ? '' : '\n'}${continued(containers, false)}${leaf.fence.marks}`;
+  return `${endsLine ? '' : '\n'}${continuedHere(containers)}${leaf.fence.marks}`;
 }
 
 /**
@@ -64,6 +64,16 @@ function opened(containers: Container[], beforeText: boolean): string {
 /** What a further line begins with to be within containers. */
 function continued(containers: Container[], beforeText: boolean): string {
   return joined(containers, beforeText, ({ offset }) => ' '.repeat(offset));
+}
+
+/** The same where the line before lacked the mark of its quote: for marked only a line without it goes on in the items there. */
+function continuedHere(containers: Container[]): string {
+  const index = containers.findIndex(
+    (container) => container.type === 'quote' && !container.resumes,
+  );
+  if (index === -1) return continued(containers, false);
+  const width = widthOf(containers.slice(index + 1));
+  return continued(containers.slice(0, index), true) + ' '.repeat(Math.max(4, width));
 }
 
 function joined(

@@ -220,7 +220,7 @@ const items = fc
       const begin = bullet + text(next);
       return inner === null ? begin : `${begin}\n\n${indentBy(inner(next), bullet.length)}\n`;
     });
-    return nested ? `- outer words\n${indentBy(lines.join('\n'), 2)}` : lines.join('\n');
+    return nested ? `- outer words\n\n${indentBy(lines.join('\n'), 2)}` : lines.join('\n');
   });
 
 const quote = fc

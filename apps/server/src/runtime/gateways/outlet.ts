@@ -170,7 +170,7 @@ export class Outlet {
       return this.#post(part, link, {}, begin, signal);
     }
     if (link.can('nonce')) return this.#post(part, link, {}, begin, signal);
-    if (part.uncertainTries > MAX_MARKED) return { outcome: 'dead', error: UNCERTAIN };
+    if (part.uncertainTries > MAX_MARKED) return { outcome: 'dead', error: REPEATED };
     switch (part.onUncertain) {
       case 'resend_marked':
         return this.#post(part, link, { mark: REPEATED_MARK }, begin, signal);
@@ -227,6 +227,10 @@ export class Outlet {
     begin: () => Promise<void>,
     signal: AbortSignal,
   ): Promise<DeliveryEnd> {
+    // No platform takes it, and nobody would see it.
+    if (part.content.type === 'text' && part.content.text.trim() === '') {
+      return { outcome: 'delivered' };
+    }
     await begin();
     const preview = part.part === 1 ? this.#previews.finish(part.out) : null;
     const replaces =
@@ -408,6 +412,11 @@ const EXPIRED = {
 const UNCERTAIN = {
   code: UNCERTAIN_CODE,
   message: 'It may have been posted, and delivery.on_uncertain says not to repeat it.',
+};
+const REPEATED = {
+  code: UNCERTAIN_CODE,
+  message:
+    'It may have been posted several times already; look into the chat, then retry or drop it.',
 };
 const NOT_READY = { code: 'not_connected', message: 'The gateway is not running.' };
 const BAD_ANSWER = {

@@ -95,7 +95,10 @@ export class Previews {
     const link = this.#link(chat.gateway);
     if (!link?.isReady || !link.running || this.#open.get(out) !== preview) return;
     if (preview.isSent && preview.life !== link.life) return;
-    const content = previewOf(preview.text(), limitsOfParts(link.limits));
+    const text = preview.text();
+    // The first one never holds all: were its confirmation lost, the answer would stand there twice.
+    const shown = preview.isSent ? text : withoutLastWord(text);
+    const content = previewOf(shown, limitsOfParts(link.limits));
     // A step that is tried again shows nothing until it has more than was shown.
     if (content === null || content.length <= preview.shown) return;
     const { chat_id, thread_id } = chat;
@@ -144,6 +147,11 @@ export class Previews {
       if (now - preview.at > FORGET_MS) this.done(out);
     }
   }
+}
+
+function withoutLastWord(text: string): string {
+  const trimmed = text.trimEnd();
+  return trimmed.slice(0, Math.max(trimmed.lastIndexOf(' '), trimmed.lastIndexOf('\n'), 0));
 }
 
 function nothing(): void {}
