@@ -45,7 +45,7 @@ export class Stories<Kill extends string> {
     for (const name of Object.keys(this.#stories)) {
       test(name, () => {
         const end = this.#ends.get(name);
-        expect(end, 'the story was not told').toBeDefined();
+        expect(end).toBeDefined();
         if (end && 'error' in end) throw end.error;
       });
     }

@@ -11,10 +11,10 @@ import { until } from './until.ts';
 
 export type { ShownMessage } from '../../gateways/telegram/simulator/control.ts';
 
-/** What `agent.yaml` says for a bot that everybody may speak with, each message by itself. */
-export const openAccess = accessOf();
-
-/** The same with owners (`telegram:<id>`), and more lines below `access`. */
+/**
+ * What `agent.yaml` says of who may speak with a bot: everybody, unless there are other lines, and
+ * its owners. Each message is taken by itself.
+ */
 export function accessOf(more: { owners?: readonly number[]; lines?: readonly string[] } = {}) {
   const { owners = [], lines = ['dm: { policy: open }', 'groups: { policy: open }'] } = more;
   const all = [
@@ -26,7 +26,7 @@ export function accessOf(more: { owners?: readonly number[]; lines?: readonly st
 }
 
 export interface BotOptions {
-  /** `agent.yaml` of each agent, by its name; one that has no `access` gets `openAccess`. */
+  /** `agent.yaml` of each agent, by its name; one that has no `access` lets everybody speak. */
   agents: Record<string, string>;
   /** Lines of duragent.yaml beside `gateways`. */
   config?: string;
@@ -57,7 +57,7 @@ export class TelegramBot implements AsyncDisposable {
     const telegram = await startTelegramSimulator(simulator);
     const withAccess = Object.entries(agents).map(([name, yaml]) => [
       name,
-      /^access:/m.test(yaml) ? yaml : `${yaml}\n${openAccess}`,
+      /^access:/m.test(yaml) ? yaml : `${yaml}\n${accessOf()}`,
     ]);
     const workspace = await Workspace.create(Object.fromEntries(withAccess));
     const bot = new TelegramBot(telegram, workspace);
@@ -212,35 +212,42 @@ export class TelegramBot implements AsyncDisposable {
 
   #deliveryFaults(events: readonly SessionEvent[]): string[] {
     const faults: string[] = [];
-    const chats = new Map<string, string>();
-    const open = new Set<string>();
+    const owed = new Map<string, { chat: string; text: string }>();
     for (const event of events) {
-      const owed = 'deliveries' in event ? (event.deliveries ?? []) : [];
-      for (const { out, chat_id, parts } of owed) {
-        chats.set(out, chat_id);
-        for (const index of parts.keys()) open.add(`${out}/${index + 1}`);
+      const deliveries = 'deliveries' in event ? (event.deliveries ?? []) : [];
+      const whole = event.type === 'assistant_message' ? textOf(event) : '';
+      for (const { out, chat_id: chat, parts } of deliveries) {
+        for (const [index, part] of parts.entries()) {
+          const text = 'file' in part ? '' : whole.slice(part.from, part.to);
+          owed.set(`${out}/${index + 1}`, { chat, text });
+        }
       }
     }
     const { messages } = this.control.snapshot();
+    const shown = new Map<string, ShownMessage>();
     const moved = new Map<string, string>();
-    for (const { chat_id, message } of messages) {
-      const to = message.migrate_to_chat_id;
-      if (to !== undefined) moved.set(String(chat_id), String(to));
+    for (const one of messages) {
+      if (one.is_from_bot) shown.set(`${one.chat_id}/${one.message_id}`, one);
+      const to = one.message.migrate_to_chat_id;
+      if (to !== undefined) moved.set(String(one.chat_id), String(to));
     }
     const posted = new Set<string>();
     for (const event of events) {
       if (event.type !== 'delivery_finished' || event.outcome !== 'delivered') continue;
-      const part = `${event.out}/${event.part}`;
-      if (!open.delete(part)) faults.push(`delivered twice: ${part}`);
-      const chat = chats.get(event.out) ?? '';
-      const message = `${moved.get(chat) ?? chat}/${event.platform_message_id}`;
+      const name = `${event.out}/${event.part}`;
+      const part = owed.get(name);
+      if (!part || !owed.delete(name)) {
+        faults.push(`delivered twice: ${name}`);
+        continue;
+      }
+      const message = `${moved.get(part.chat) ?? part.chat}/${event.platform_message_id}`;
       if (posted.has(message)) faults.push(`two parts are the message ${message}`);
       posted.add(message);
+      const text = shown.get(message)?.text;
+      if (text === undefined) faults.push(`not shown: ${message}`);
+      else if (!saysAll(text, part.text)) faults.push(`not all of ${message} is shown: ${text}`);
     }
-    for (const part of open) faults.push(`not delivered: ${part}`);
-    const shown = messages.filter((message) => message.is_from_bot);
-    const there = new Set(shown.map(({ chat_id, message_id }) => `${chat_id}/${message_id}`));
-    for (const part of posted) if (!there.has(part)) faults.push(`not shown: ${part}`);
+    for (const name of owed.keys()) faults.push(`not delivered: ${name}`);
     return faults;
   }
 
@@ -356,6 +363,14 @@ export class TelegramChat {
     const thread = this.thread === null ? {} : { thread_id: this.thread };
     return { chat_id: this.id, user_id: by?.id ?? this.#person, ...thread };
   }
+}
+
+/** Whether all words of a text without Markdown are shown, and nothing more; of others nothing is said. */
+function saysAll(shown: string, text: string): boolean {
+  const words = (from: string): string => from.match(/[\p{L}\p{N}]+/gu)?.join(' ') ?? '';
+  const isPlain = /^[\p{L}\p{N}\s.,:;!?'-]+$/u.test(text);
+  const isList = /^\s*(?:-|\d+\.)\s/m.test(text);
+  return !isPlain || isList || words(shown.replace(/^\[sent again\]/, '')) === words(text);
 }
 
 function fits(text: string, expected: string | RegExp | undefined): boolean {
