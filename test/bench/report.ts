@@ -3,7 +3,7 @@ import { closeSync, fdatasyncSync, mkdtempSync, openSync, rmSync, writeSync } fr
 import { availableParallelism, cpus, loadavg, tmpdir, totalmem } from 'node:os';
 import path from 'node:path';
 import { format } from 'prettier';
-import { reaches, type Goal, type Row } from './rows.ts';
+import { type Allowance, reaches, type Goal, type Row } from './rows.ts';
 import { median } from './statistics.ts';
 
 const ROOT = path.join(import.meta.dirname, '../..');
@@ -23,9 +23,8 @@ export function describeMachine(): string[] {
 
 /** One row for people who watch. */
 export function renderRow(row: Row): string {
-  const { ratio, duragent, floor, pairs } = row.comparison;
-  const spread = `${number(ratio.min)}–${number(ratio.max)}`;
-  return `${row.figure}: ${number(ratio.median)} × (${spread}, ${pairs} pairs); ${number(duragent)} / ${number(floor)} ${row.unit}; ${verdict(row)}`;
+  const { duragent, floor, pairs } = row.comparison;
+  return `${row.figure}: ${renderFound(row)}, ${pairs} pairs; ${number(duragent)} / ${number(floor)} ${row.unit}; ${verdict(row)}`;
 }
 
 /** RESULTS.md. */
@@ -36,9 +35,9 @@ export async function renderReport(
   const lines = [
     '# Measured',
     '',
-    'Written by `npm run bench`; do not edit. The built, bundled server with the compile cache on, beside floors in the same run. Duragent and its floor are measured by turns (A B, B A, …); what counts is the ratio of each pair, so that other work on the machine touches both.',
+    'Written by `npm run bench`; do not edit. The built, bundled server with the compile cache on, beside floors in the same run. Duragent and its floor are measured by turns (A B, B A, …); what counts is the ratio of each pair (or the difference, where a goal is one), so that other work on the machine touches both.',
     '',
-    '| figure | against | ratio: median (min–max) | Duragent | floor | pairs | goal | |',
+    '| figure | against | ratio, or what is more: median (min–max) | Duragent | floor | pairs | goal | |',
     '|---|---|---|---|---|---|---|---|',
     ...rows.map(renderTableRow),
     '',
@@ -54,17 +53,19 @@ export async function renderReport(
     'All but the empty script are bundled by rolldown and begin with `module.enableCompileCache()`, as Duragent does; the sources are in `floors/`.',
     '',
     "- **floor**: the smallest koa server that relays the model's stream to the client as it comes, byte by byte, and appends and fdatasyncs one file per session twice a turn: the message before it calls the model, the answer before the response ends. It reads the answer's text out of the stream once, at the end. It keeps no history, so the model gets only the last message.",
+    '- **gateway floor**: the smallest server of one gateway: it starts it and reads its lines. For the rows until the ack it parses each line, appends and fdatasyncs twice to one file, one after the other, and acknowledges it. For the row with 64 sessions it appends and fdatasyncs one file per session twice a message: the message before its ack, the answer before it is sent. Both servers are measured with the same scripted gateway (`floors/scripted-gateway.ts`), which says what it is told, answers at once, and measures itself.',
     '- **koa "hello"**: answers `hello`.',
+    '- **importing grammy**: imports it, and ends.',
     '- **an empty script**: a file of 0 bytes.',
     '',
-    'The model is a process of its own on loopback that speaks the wire format of OpenAI. Duragent runs with its default configuration; its agent has no prompt of its own.',
+    'The model is a process of its own on loopback that speaks the wire format of OpenAI; behind gateways it is the echo model, in the server. Duragent runs with its default configuration; its agent has no prompt of its own.',
     '',
     '## This run',
     '',
     ...run.machine.map((fact) => `- ${fact}`),
     `- took ${run.seconds.toFixed(0)} s`,
     '',
-    'To repeat it: `npm ci && npm run bench`. `-- --quick` and `-- --only <name>` (turn, paced, load, ready, first-start, memory, version, recovery) only print.',
+    'To repeat it: `npm ci && npm run bench`. `-- --quick` and `-- --only <name>` (a wrong name lists them) only print.',
     '',
   ];
   return await format(lines.join('\n'), { parser: 'markdown', printWidth: 100 });
@@ -80,29 +81,49 @@ function renderMissed(rows: readonly Row[]): string[] {
 }
 
 function renderTableRow(row: Row): string {
-  const { ratio, duragent, floor, pairs } = row.comparison;
+  const { duragent, floor, pairs } = row.comparison;
   const cells = [
     row.figure,
     row.against,
-    pairs === 1
-      ? `${number(ratio.median)} ×`
-      : `${number(ratio.median)} × (${number(ratio.min)}–${number(ratio.max)})`,
+    renderFound(row),
     `${number(duragent)} ${row.unit}`,
     `${number(floor)} ${row.unit}`,
     String(pairs),
-    row.goal === undefined ? '' : renderGoal(row.goal),
+    row.goal === undefined ? '' : renderGoal(row.goal, row.unit),
     verdict(row),
   ];
   return `| ${cells.join(' | ')} |`;
 }
 
-function renderGoal({ sense, ratio, aim }: Goal): string {
+/** The ratio, or the difference where that is what the goal is about. */
+function renderFound({ goal, comparison, unit }: Row): string {
+  const { ratio, pairs } = comparison;
+  if (goal === undefined || 'ratio' in goal) {
+    const spread = pairs === 1 ? '' : ` (${number(ratio.min)}–${number(ratio.max)})`;
+    return `${number(ratio.median)} ×${spread}`;
+  }
+  const { median: middle, min, max } = shared(goal, comparison);
+  return `${middle < 0 ? '' : '+'}${number(middle)} ${unit} (${number(min)}–${number(max)})`;
+}
+
+/** What is more, for each of those that share it. */
+function shared({ each = 1 }: Allowance, { more }: Row['comparison']): Row['comparison']['more'] {
+  return { median: more.median / each, min: more.min / each, max: more.max / each };
+}
+
+function renderGoal(goal: Goal | Allowance, unit: string): string {
+  if ('more' in goal) return `≤ +${goal.more} ${unit}`;
+  const { sense, ratio, aim } = goal;
   const sign = sense === 'at most' ? '≤' : '≥';
   return `${sign} ${ratio} ×${aim === undefined ? '' : `, aim ${aim} ×`}`;
 }
 
 function verdict({ goal, comparison }: Row): string {
   if (goal === undefined) return 'for information';
+  if ('more' in goal) {
+    const { median: more } = shared(goal, comparison);
+    return more <= goal.more ? 'met' : `missed by ${((more / goal.more - 1) * 100).toFixed(0)} %`;
+  }
   const ratio = comparison.ratio.median;
   if (!reaches(ratio, goal.sense, goal.ratio)) {
     const off = Math.abs(ratio / goal.ratio - 1) * 100;
@@ -120,7 +141,7 @@ function commit(): string {
   const git = (...args: string[]): string =>
     execFileSync('git', args, { cwd: ROOT, encoding: 'utf8' }).trim();
   const isClean =
-    git('status', '--porcelain', '--', 'apps', 'protocol', 'package-lock.json') === '';
+    git('status', '--porcelain', '--', 'apps', 'gateways', 'protocol', 'package-lock.json') === '';
   return `${git('rev-parse', '--short=12', 'HEAD')}${isClean ? '' : ' with changes that are not committed'}`;
 }
 

@@ -1,10 +1,13 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
+import { measureAcks, measureChats, measureNeighbours } from './gateway-messages.ts';
+import { measureGatewayStart, measureServerMemory } from './gateway-starts.ts';
 import { measureRecovery } from './recovery.ts';
 import { describeMachine, renderReport, renderRow } from './report.ts';
 import { fullSize, quickSize, type Row, type Size } from './rows.ts';
 import { measureFirstStart, measureMemory, measureReady, measureVersion } from './starts.ts';
+import { measureTelegram } from './telegram.ts';
 import { measureLoad, measurePaced, measureTurn } from './turns.ts';
 import { Workshop } from './workshop.ts';
 
@@ -13,7 +16,7 @@ import { Workshop } from './workshop.ts';
 //   --only <name>  one measurement, prints only; may be given more than once
 
 /** Nothing here takes so long that it would be worth waiting on. */
-const DEADLINE_MS = 5 * 60_000;
+const DEADLINE_MS = 8 * 60_000;
 
 const measurements: Record<string, (workshop: Workshop, size: Size) => Promise<Row[]>> = {
   turn: measureTurn,
@@ -24,6 +27,12 @@ const measurements: Record<string, (workshop: Workshop, size: Size) => Promise<R
   memory: measureMemory,
   version: measureVersion,
   recovery: measureRecovery,
+  'gateway-ack': measureAcks,
+  'gateway-chats': measureChats,
+  'gateway-neighbours': measureNeighbours,
+  'gateway-start': measureGatewayStart,
+  'gateway-memory': measureServerMemory,
+  telegram: measureTelegram,
 };
 
 await main();
@@ -46,9 +55,9 @@ async function main(): Promise<void> {
   }
   const machine = describeMachine();
   await using workshop = await Workshop.open();
-  if (!existsSync(workshop.programs.duragent)) {
-    throw new Error(`${workshop.programs.duragent} is missing: run \`npm run build\``);
-  }
+  const { duragent, telegram } = workshop.programs;
+  const missing = [duragent, telegram].find((program) => !existsSync(program));
+  if (missing !== undefined) throw new Error(`${missing} is missing: run \`npm run build\``);
   const leave = (): never => {
     void workshop[Symbol.asyncDispose](); // ends the processes and removes the directory before it returns
     process.exit(1);

@@ -16,6 +16,8 @@ export interface Pair {
 export interface Comparison {
   /** Of each pair Duragent's figure over the floor's. */
   ratio: { median: number; min: number; max: number };
+  /** Of each pair what Duragent's figure is above the floor's. */
+  more: { median: number; min: number; max: number };
   /** Medians of the figures themselves. */
   duragent: number;
   floor: number;
@@ -24,13 +26,17 @@ export interface Comparison {
 
 /** What pairs say together. */
 export function compare(pairs: readonly Pair[]): Comparison {
-  const ratios = pairs.map(({ duragent, floor }) => duragent / floor);
   return {
-    ratio: { median: median(ratios), min: Math.min(...ratios), max: Math.max(...ratios) },
+    ratio: spread(pairs.map(({ duragent, floor }) => duragent / floor)),
+    more: spread(pairs.map(({ duragent, floor }) => duragent - floor)),
     duragent: median(pairs.map(({ duragent }) => duragent)),
     floor: median(pairs.map(({ floor }) => floor)),
     pairs: pairs.length,
   };
+}
+
+function spread(values: readonly number[]): { median: number; min: number; max: number } {
+  return { median: median(values), min: Math.min(...values), max: Math.max(...values) };
 }
 
 /** Measures one and the other by turns; which is first changes from pair to pair. */

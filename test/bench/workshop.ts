@@ -16,6 +16,7 @@ export const paces: readonly Pace[] = ['fast', 'paced'];
 
 const root = path.join(import.meta.dirname, '../..');
 const bundle = path.join(root, 'apps/cli/dist/duragent.js');
+const telegram = path.join(root, 'gateways/telegram');
 
 /** The programs that are compared. */
 export interface Programs {
@@ -23,6 +24,11 @@ export interface Programs {
   floor: string;
   hello: string;
   empty: string;
+  /** The floor of the gateways' rows, and the gateway that both are measured with. */
+  gatewayFloor: string;
+  gateway: string;
+  telegram: string;
+  importGrammy: string;
 }
 
 /** All that the measurements share: a temporary directory, programs, processes and the models. */
@@ -47,6 +53,10 @@ export class Workshop implements AsyncDisposable {
       floor: path.join(floors, 'floor-server', 'main.js'),
       hello: path.join(floors, 'hello', 'main.js'),
       empty: path.join(floors, 'empty.js'),
+      gatewayFloor: path.join(floors, 'gateway-floor', 'main.js'),
+      gateway: path.join(floors, 'scripted-gateway', 'main.js'),
+      telegram: path.join(telegram, 'dist/duragent-gateway-telegram.js'),
+      importGrammy: path.join(floors, 'import-grammy', 'main.js'),
     };
   }
 
@@ -79,10 +89,18 @@ export class Workshop implements AsyncDisposable {
 
   /** Bundled, and begun with the compile cache on, as Duragent is; but for the script that is empty. */
   async #bundleFloors(): Promise<void> {
-    for (const name of ['floor-server', 'hello']) {
+    const sources = path.join(import.meta.dirname, 'floors');
+    const programs = [
+      'floor-server',
+      'hello',
+      'gateway-floor',
+      'scripted-gateway',
+      'import-grammy',
+    ];
+    for (const name of programs) {
       const directory = path.join(this.directory, 'floors', name);
       await build({
-        input: { bundle: path.join(import.meta.dirname, 'floors', `${name}.ts`) },
+        input: { bundle: path.join(sources, `${name}.ts`) },
         platform: 'node',
         // depd, below koa, uses eval to name its deprecated functions.
         onLog: (level, log, handle) => log.code === 'EVAL' || handle(level, log),
