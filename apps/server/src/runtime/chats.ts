@@ -38,6 +38,8 @@ export interface Chats {
     part: PartToSend,
     options: { begin: () => Promise<void>; signal: AbortSignal },
   ): Promise<DeliveryEnd>;
+  /** Whether a gateway shows replies while they are written. */
+  showsPreviews(gateway: string): boolean;
   /**
    * Shows the text so far of what the delivery `out` will finish. Best effort. `isPosted`: a preview
    * of it is on the platform already.
@@ -62,6 +64,7 @@ export const noChats: Chats = {
       if (signal.aborted) stop();
       else signal.addEventListener('abort', stop, { once: true });
     }),
+  showsPreviews: () => false,
   preview: () => undefined,
   working: () => undefined,
 };

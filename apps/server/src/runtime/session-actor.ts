@@ -571,15 +571,16 @@ export class SessionActor {
   #showPreview(): void {
     const { turn, chats, previews, deliveries } = this.#now.state;
     if (turn?.phase !== 'model' || !chats.some((chat) => chat.bound)) return;
+    const outlet = this.#deps.runner.chats;
     const { step, attempt } = turn;
     const text = (): string => this.#feed.text(turn.turn, step, attempt);
     for (const chat of chats) {
       // What is owed to the chat comes first.
       const isBehind = deliveries.some((one) => one.chat === chat.since);
-      if (!chat.bound || isBehind) continue;
+      if (!chat.bound || isBehind || !outlet.showsPreviews(chat.gateway)) continue;
       const out = stepOut(turn.turn, turn.step, chat);
       const isPosted = previews.some((preview) => preview.out === out);
-      this.#deps.runner.chats.preview(this.session, chat, out, { text, isPosted });
+      outlet.preview(this.session, chat, out, { text, isPosted });
     }
   }
 

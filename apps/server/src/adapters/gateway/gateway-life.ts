@@ -390,6 +390,11 @@ export class GatewayLife {
       return false;
     }
     this.#unread += 1;
+    if (stdin.writableCorked === 0) {
+      // What is sent in one breath goes in one write.
+      stdin.cork();
+      setImmediate(() => stdin.uncork());
+    }
     stdin.write(line, () => {
       this.#unread -= 1;
       this.#sendAcks();

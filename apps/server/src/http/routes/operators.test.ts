@@ -28,6 +28,9 @@ class HeldChats implements Chats {
   readonly sent: PartToSend[] = [];
   held: ((end: DeliveryEnd) => void) | null = null;
 
+  showsPreviews(): boolean {
+    return false;
+  }
   isPresent(gateway: string): boolean {
     return this.present.has(gateway);
   }

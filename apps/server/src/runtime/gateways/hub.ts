@@ -219,6 +219,11 @@ export class GatewayHub implements Chats {
     return this.#outlet.send(part, options);
   }
 
+  showsPreviews(gateway: string): boolean {
+    const link = this.#accounts.get(gateway)?.link;
+    return link !== undefined && link.isReady && link.can('preview');
+  }
+
   preview(...shown: Parameters<Chats['preview']>): void {
     this.#previews.show(...shown);
   }
