@@ -30,6 +30,7 @@ export interface BadGateway {
 export class Bedlam {
   readonly workspace: Workspace;
   server!: Server;
+  readonly #seen: Process[] = [];
 
   private constructor(workspace: Workspace) {
     this.workspace = workspace;
@@ -165,7 +166,7 @@ session: { on_disconnect: continue, context: { max_history_tokens: 100 } }`,
   }
 
   /** Waits until so many messages of a gateway are in the logs. @returns them all. */
-  async untilSaid(gateway: string, count: number): Promise<string[]> {
+  async untilSaid(gateway: string, count: number, patienceMs = PATIENCE_MS): Promise<string[]> {
     const probe = async (): Promise<string[]> => {
       const texts = [...(await this.said(gateway)).values()].flat();
       if (texts.length >= count) return texts;
@@ -173,7 +174,7 @@ session: { on_disconnect: continue, context: { max_history_tokens: 100 } }`,
       await delay(200);
       throw new Error(`there are ${texts.length}`);
     };
-    return await until(`${gateway} has said ${count}`, probe, PATIENCE_MS);
+    return await until(`${gateway} has said ${count}`, probe, patienceMs);
   }
 
   /** How deliveries have ended so far, by gateway: the outcome and the platform's id. */
@@ -198,14 +199,24 @@ session: { on_disconnect: continue, context: { max_history_tokens: 100 } }`,
     return (await this.server.api.call('GET', '/readyz')).status === 200;
   }
 
+  /** Every process that the server has started and that still runs. */
+  processes(): Process[] {
+    const found = descendantsOf(this.server.run.pid);
+    this.#seen.push(...found);
+    return found;
+  }
+
   async close(): Promise<void> {
+    this.processes();
     await this.workspace.close();
+    // Whatever should have ended, and did not.
+    for (const { pid } of alive(this.#seen)) process.kill(pid, 'SIGKILL');
   }
 }
 
 const WARN = 40;
 /** For what a machine that does much else has to write to its disk. */
-const PATIENCE_MS = 120_000;
+const PATIENCE_MS = 60_000;
 
 /** People who speak to the good gateway, one message after another, and wait for each answer. */
 export class SteadyLoad {
@@ -247,7 +258,7 @@ export class SteadyLoad {
       const text = `${sender} says ${n}`;
       await this.#call('messages', { chat_id: chat, sender, text });
       let answer: string | undefined;
-      while (answer === undefined) {
+      while (answer === undefined && !this.#isOver) {
         const reply = await this.#call(`chats/${chat}/messages?after=${after}&wait=30`);
         const { messages, last } = reply as {
           messages: { text: string; preview: boolean }[];
@@ -258,6 +269,7 @@ export class SteadyLoad {
         if (others.length > 0) this.faults.push(`${chat}: ${others.length} posts too many`);
         answer = first?.text;
       }
+      if (answer === undefined) return;
       if (!answer.includes(text)) this.faults.push(`"${text}" is answered by "${answer}"`);
       this.answered += 1;
       await delay(PAUSE_MS);
@@ -323,7 +335,7 @@ interface Process {
 }
 
 /** Every process that a process started, and those started. */
-export function descendantsOf(pid: number): Process[] {
+function descendantsOf(pid: number): Process[] {
   const all = readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .flatMap((name) => processOf(Number(name)) ?? []);

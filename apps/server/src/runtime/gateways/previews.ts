@@ -82,8 +82,16 @@ export class Previews {
     const outs = this.#siblings.get(siblings) ?? new Set();
     this.#siblings.set(siblings, outs.add(out));
     const preview = {
-      ...{ session, gateway: chat.gateway, siblings, text, at: 0, shown: 0 },
-      ...{ isSent: false, life: 0, isScheduled: false, cancel: nothing },
+      session,
+      gateway: chat.gateway,
+      siblings,
+      text,
+      at: 0,
+      shown: 0,
+      isSent: false,
+      life: 0,
+      isScheduled: false,
+      cancel: nothing,
     };
     this.#open.set(out, preview);
     const [oldest] = outs;
