@@ -2,7 +2,8 @@ import { access } from 'node:fs/promises';
 import { DuragentError } from '@duragent/protocol';
 import type { CliContext } from '../context.ts';
 import { importServer } from '../server.ts';
-import { findServer } from './find-server.ts';
+import { resolve } from 'node:path';
+import { findServer, readServerFile } from './find-server.ts';
 import type { ServerAddress } from './http.ts';
 import type { ResolveServer } from './api-calls.ts';
 import { OperatorClient } from './operator-client.ts';
@@ -57,10 +58,30 @@ export async function exists(path: string): Promise<boolean> {
   }
 }
 
+/**
+ * The data directory that the options, the environment and the configuration name. A configuration
+ * that is broken here, or whose variables only the server knows, names none; then a server that runs
+ * where one without it would be is meant.
+ */
+export async function findDataDir(
+  context: CliContext,
+  { dataDir: asked, config: file }: { dataDir?: string; config?: string },
+): Promise<string> {
+  const { loadConfig } = await importServer();
+  const { cwd, env } = context;
+  try {
+    return (await loadConfig({ cwd, env, flags: { dataDir: asked, config: file } })).dataDir;
+  } catch (error) {
+    if (!(error instanceof DuragentError) || error.code !== 'config_invalid') throw error;
+    const dataDir = resolve(cwd, asked ?? env['DURAGENT_DATA_DIR'] ?? '.duragent');
+    if ((await readServerFile(dataDir)) !== null) return dataDir;
+    throw error;
+  }
+}
+
 /** The data directory of the workspace that the working directory belongs to. */
 async function existingDataDir(context: CliContext): Promise<string> {
-  const { loadConfig } = await importServer();
-  const { dataDir } = await loadConfig({ cwd: context.cwd, env: context.env });
+  const dataDir = await findDataDir(context, {});
   if (await exists(dataDir)) return dataDir;
   throw new DuragentError(
     'config_invalid',

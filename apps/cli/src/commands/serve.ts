@@ -1,9 +1,8 @@
 import { DuragentError, type ReloadReport, type ServerFile } from '@duragent/protocol';
-import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { findServer, isAlive, readServerFile } from '../client/find-server.ts';
 import { startServer } from '../client/start-server.ts';
-import { connectOperator, exists } from '../client/connect.ts';
+import { connectOperator, exists, findDataDir } from '../client/connect.ts';
 import { OperatorClient } from '../client/operator-client.ts';
 import type { CliContext } from '../context.ts';
 import type { ExitCode } from '../exit-codes.ts';
@@ -64,7 +63,7 @@ export async function serve(context: CliContext, options: ServeOptions): Promise
 
 /** `duragent serve status`; 69 when there is none. */
 export async function serveStatus(context: CliContext, options: ServeOptions): Promise<ExitCode> {
-  const dataDir = await dataDirOf(context, options);
+  const dataDir = await findDataDir(context, options);
   const { signal } = new AbortController();
   const found = await findServer(dataDir, { signal, withoutToken: true });
   if (found.state === 'none' || found.state === 'dead') {
@@ -92,7 +91,7 @@ export async function serveStatus(context: CliContext, options: ServeOptions): P
 
 /** `duragent serve stop`; 69 when there is none. */
 export async function serveStop(context: CliContext, options: ServeOptions): Promise<ExitCode> {
-  const dataDir = await dataDirOf(context, options);
+  const dataDir = await findDataDir(context, options);
   const { signal } = new AbortController();
   const found = await findServer(dataDir, { signal, withoutToken: true });
   if (found.state === 'none' || found.state === 'dead') {
@@ -115,7 +114,7 @@ export async function serveReload(context: CliContext, options: ServeOptions): P
     sayReloaded(context, await client.reload({ signal }));
     return 0;
   }
-  const dataDir = await dataDirOf(context, options);
+  const dataDir = await findDataDir(context, options);
   const found = await findServer(dataDir, { signal });
   if (found.state === 'none' || found.state === 'dead') {
     throw new DuragentError(
@@ -162,25 +161,6 @@ function sayReloaded(context: CliContext, report: ReloadReport): void {
   if (shown.length === 0) context.stdout.write('Nothing has changed.\n');
   for (const [what, words] of shown) {
     context.stdout.write(`${what}: ${sanitizeLine(words.join(', '))}\n`);
-  }
-}
-
-/**
- * The data directory that the options, the environment and the configuration name. A configuration
- * that is broken names none; then a server that runs where one without it would be is meant.
- */
-async function dataDirOf(context: CliContext, options: ServeOptions): Promise<string> {
-  const { loadConfig } = await importServer();
-  const { dataDir: asked, config: file } = options;
-  const { cwd, env } = context;
-  try {
-    return (await loadConfig({ cwd, env, flags: { dataDir: asked, config: file } })).dataDir;
-  } catch (error) {
-    if (!(error instanceof DuragentError) || error.code !== 'config_invalid') throw error;
-    const named = asked ?? env['DURAGENT_DATA_DIR'] ?? '.duragent';
-    const dataDir = resolve(cwd, named);
-    if ((await readServerFile(dataDir)) !== null) return dataDir;
-    throw error;
   }
 }
 

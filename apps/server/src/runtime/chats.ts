@@ -48,7 +48,7 @@ export interface Chats {
     session: string,
     chat: Chat,
     out: string,
-    shown: { text: () => string; isPosted: boolean },
+    shown: { text: () => string; isPosted: boolean; replyTo?: string },
   ): void;
   /** Says in which chats a session's turn works now; none: it does not. */
   working(session: string, chats: readonly Chat[]): void;

@@ -13,10 +13,12 @@ export async function resumeParked(
   parked: readonly SessionActor[],
   { clock, log, signal }: { clock: Clock; log: Logger; signal: AbortSignal },
 ): Promise<void> {
-  const waiting = [...parked].sort((a, b) => (a.session < b.session ? -1 : 1));
+  const byAge = [...parked].sort((a, b) => (a.session < b.session ? -1 : 1));
+  const waiting = byAge.sort((a, b) => Number(a.chats.length > 0) - Number(b.chats.length > 0));
   const resumeNext = async (): Promise<void> => {
     for (let actor = waiting.pop(); actor && !signal.aborted; actor = waiting.pop()) {
-      await sleep(clock, Math.random() * JITTER_MS, signal);
+      // Where somebody looks on, at once.
+      if (actor.chats.length === 0) await sleep(clock, Math.random() * JITTER_MS, signal);
       try {
         await actor.start();
         await restOf(actor, signal);

@@ -580,7 +580,9 @@ export class SessionActor {
       if (!chat.bound || isBehind || !outlet.showsPreviews(chat.gateway)) continue;
       const out = stepOut(turn.turn, turn.step, chat);
       const isPosted = previews.some((preview) => preview.out === out);
-      outlet.preview(this.session, chat, out, { text, isPosted });
+      const asked = chat.chat_type !== 'dm' && turn.replyTo?.chat === chat.since;
+      const reply = asked && turn.replyTo ? { replyTo: turn.replyTo.message } : {};
+      outlet.preview(this.session, chat, out, { text, isPosted, ...reply });
     }
   }
 

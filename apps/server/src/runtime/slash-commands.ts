@@ -5,6 +5,7 @@ import {
   type SlashCommandName,
   slashCommands,
 } from '../core/slash-command.ts';
+import { oneLine } from '../core/display-text.ts';
 import type { SessionSummary } from '../core/session/summary.ts';
 import { chatKey } from '../core/session/chat-key.ts';
 import { type ChatPlace, keyOf } from './gateways/bindings.ts';
@@ -132,8 +133,10 @@ async function attach(wanted: string, ask: SlashAsk, deps: SlashDeps): Promise<S
     isMeant(session, wanted),
   );
   const [only, ...others] = found;
-  if (!only)
-    return { text: 'There is no such session, or it is not yours. /sessions lists yours.' };
+  if (!only) {
+    const text = 'There is no such session, or it is not yours. /sessions lists yours.';
+    return { text, isRefused: true };
+  }
   if (others.length > 0) return { text: 'More than one session is called so; write more of it.' };
   const actor = await deps.chats.attach(ask.place, only.session, ask.n, ask.by);
   return { text: `This chat now shows and drives ${actor.session}. /detach goes back.` };
@@ -172,6 +175,8 @@ async function visibleSessions(ask: SlashAsk, deps: SlashDeps): Promise<SessionS
     );
   };
   const alive = deps.summaries().filter(({ ended_at }) => ended_at === undefined);
+  // What is said in private is not listed where others read it.
+  if (ask.place.chat_type !== 'dm') return alive.filter(isOwn);
   const owned = new Map<string, boolean>();
   for (const { agent } of alive) {
     if (!owned.has(agent)) owned.set(agent, await deps.isOwnerOf(agent));
@@ -188,12 +193,12 @@ async function listSessions(
   if (sessions.length === 0) return { text: 'There is no session yet; write something.' };
   const lines = sessions.map(({ session, agent, preview }) => {
     const here = session === actor?.session ? ' (here)' : '';
-    return `${session}${here} ${agent}: ${(preview ?? '').slice(0, 40).toWellFormed()}`;
+    return `${session}${here} ${agent}: ${oneLine(preview ?? '', 40)}`;
   });
   const others = sessions.filter(({ session }) => session !== actor?.session);
   const keyboard = others.slice(0, LISTED_BUTTONS).map(({ session, preview }) => [
     {
-      text: `Attach ${session.slice(-6)} ${(preview ?? '').slice(0, 20).toWellFormed()}`.trim(),
+      text: `Attach ${session.slice(-6)} ${oneLine(preview ?? '', 20)}`.trim(),
       data: `/attach ${session}`,
     },
   ]);
@@ -201,6 +206,7 @@ async function listSessions(
 }
 
 async function approve(code: string, ask: SlashAsk, deps: SlashDeps): Promise<SlashAnswer> {
+  if (code === '') return { text: 'Which code? /approve <code>' };
   const approved = await deps.pairing.approve(code, { agent: ask.agent, by: ask.by });
   if (!approved) return { text: 'No open request has this code; it may be over an hour old.' };
   deps.welcome(approved.request.chat);
@@ -220,8 +226,9 @@ async function setQueue(
   const mode = queueModeSchema.safeParse(value);
   if (value === '' || (!mode.success && value !== 'default')) {
     const now = actor.settings.queue ?? 'as the agent says';
+    const odd = value === '' ? '' : `There is no mode ${value.slice(0, 40)}. `;
     return {
-      text: `Messages while a turn works: ${now}. ${actor.session}`,
+      text: `${odd}Messages while a turn works: ${now}. ${actor.session}`,
       keyboard: modes.map((one) => [{ text: one, data: `/queue ${one}` }]),
     };
   }
@@ -237,8 +244,9 @@ async function setActivation(
   if (!actor) return { text: 'This chat has no session yet; write something.' };
   if (value !== 'mention' && value !== 'always' && value !== 'default') {
     const now = actor.settings.activation ?? 'as the agent says';
+    const odd = value === '' ? '' : `There is no activation ${value.slice(0, 40)}. `;
     return {
-      text: `The agent answers: ${now}. ${actor.session}`,
+      text: `${odd}The agent answers: ${now}. ${actor.session}`,
       keyboard: ['mention', 'always'].map((one) => [{ text: one, data: `/activation ${one}` }]),
     };
   }

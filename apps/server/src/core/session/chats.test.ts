@@ -214,6 +214,22 @@ describe('a preview', () => {
     expect(deliveries(again)[0]?.delivery).toMatchObject({ out, preview: 'm9' });
   });
 
+  test('is finished also where its chat went to another session meanwhile', () => {
+    const drive = bound();
+    drive.submit(told(1));
+    drive.submit((state) => answer(state));
+    const { out } = first(drive);
+    const again = bound();
+    again.submit(told(1));
+    again.submit({ type: 'preview_posted', out, message: 'm9' });
+    again.submit({ type: 'unbind', chat: dm, by: 'server' });
+    again.submit((state) => answer(state));
+    expect(deliveries(again)[0]?.delivery).toMatchObject({ out, preview: 'm9' });
+    start(again);
+    done(again);
+    expect(again.state.chats).toEqual([]);
+  });
+
   test('is recorded once, and not when its turn is over', () => {
     const drive = bound();
     drive.submit(told(1));

@@ -18,6 +18,7 @@ import type { Rules } from './rules.ts';
 import type { ChatBinding, Draft, SessionInput } from './session-input.ts';
 import { spokenText } from './spoken-text.ts';
 import {
+  type Chat,
   MAX_CHATS,
   MAX_CRASH_RESUMES,
   type OpenTurn,
@@ -186,7 +187,11 @@ function speak(
   const message = { type: 'assistant_message' as const, ...said, deliveries: [] };
   const files = said.content.flatMap((part) => (part.type === 'file' ? [part.artifact] : []));
   const what = { text: spokenText(message), files, format: 'markdown' as const };
-  const deliveries = deliveriesTo(boundChats(state), what, rules, {
+  // A chat that went to another session meanwhile still gets the end of what it saw begin.
+  const began = (chat: Chat): boolean =>
+    state.previews.some(({ out }) => out === stepOut(turn.turn, said.step, chat));
+  const chats = state.chats.filter((chat) => chat.bound || began(chat));
+  const deliveries = deliveriesTo(chats, what, rules, {
     out: (chat) => stepOut(turn.turn, said.step, chat),
     replyTo: turn.replyTo,
   });

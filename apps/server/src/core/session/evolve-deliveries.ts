@@ -168,6 +168,6 @@ function without(state: SessionState, open: OpenDelivery): SessionState {
 export function withChats(state: SessionState, chats: readonly Chat[]): SessionState {
   const used = new Set([...state.deliveries, ...state.dead].map((one) => one.chat));
   const isKept = (chat: Chat): boolean =>
-    chat.bound || state.ended !== null || used.has(chat.since);
+    chat.bound || state.ended !== null || state.previews.length > 0 || used.has(chat.since);
   return { ...state, chats: chats.filter(isKept) };
 }

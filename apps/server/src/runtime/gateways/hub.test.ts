@@ -370,6 +370,14 @@ describe('an answer', () => {
     expect(replaces).toEqual([{ message_id: 'm77', preview_id }]);
   });
 
+  test('answers the message of a group with its preview already', async () => {
+    const hub = await new TestHub().start(['ack', 'edit', 'preview', 'reply']);
+    await hub.tell('@my_bot hello', { ...inGroup('g1'), mentions_bot: true });
+    hub.runtime.model.calls.at(-1)?.text('Hello there, this is the beginning of it. ');
+    await hub.runtime.clock.advance(300);
+    expect(hub.gateway.previews).toMatchObject([{ reply_to: 'p1' }]);
+  });
+
   test('is not shown before what the chat is still owed', async () => {
     const hub = await new TestHub({ agent: { greeting: 'I am a bot.' } }).start(['ack', 'preview']);
     const held = Promise.withResolvers<void>();

@@ -107,6 +107,7 @@ export class GatewayHub implements Chats {
     routing: RoutingSettings,
   ): Promise<{ started: string[]; stopped: string[]; restarted: string[] }> {
     const report = { started: [] as string[], stopped: [] as string[], restarted: [] as string[] };
+    const isOtherwiseShown = this.#judge.routing.streaming !== routing.streaming;
     this.#judge.routing = routing;
     await this.#change(async () => {
       const wanted = new Map(specs.map((spec) => [spec.name, spec]));
@@ -117,7 +118,9 @@ export class GatewayHub implements Chats {
       }
       for (const [name, account] of this.#accounts) {
         const spec = wanted.get(name);
-        if (spec && JSON.stringify(spec) === JSON.stringify(account.spec)) {
+        // How replies are shown is told to a gateway once, when it starts.
+        const isTold = !(isOtherwiseShown && account.link.can('preview'));
+        if (spec && isTold && JSON.stringify(spec) === JSON.stringify(account.spec)) {
           wanted.delete(name);
           continue;
         }

@@ -52,7 +52,7 @@ export class Previews {
     session: string,
     chat: ChatAddress,
     out: string,
-    { text, isPosted }: { text: () => string; isPosted: boolean },
+    { text, isPosted, replyTo }: { text: () => string; isPosted: boolean; replyTo?: string },
   ): void {
     const link = this.#link(chat.gateway);
     if (!link?.isReady || !link.can('preview')) return;
@@ -72,7 +72,7 @@ export class Previews {
     due.cancel = this.#clock.after(EVERY_MS, () => {
       due.isScheduled = false;
       due.cancel = nothing;
-      this.#send(due, chat, out);
+      this.#send(due, chat, out, replyTo);
     });
   }
 
@@ -99,7 +99,7 @@ export class Previews {
     return preview;
   }
 
-  #send(preview: Preview, chat: ChatAddress, out: string): void {
+  #send(preview: Preview, chat: ChatAddress, out: string, replyTo: string | undefined): void {
     const link = this.#link(chat.gateway);
     if (!link?.isReady || !link.running || this.#open.get(out) !== preview) return;
     if (preview.isSent && preview.life !== link.life) return;
@@ -115,6 +115,7 @@ export class Previews {
       preview_id: out,
       chat_id,
       ...(thread_id === undefined ? {} : { thread_id }),
+      ...(replyTo !== undefined && link.can('reply') ? { reply_to: replyTo } : {}),
       content,
     });
     if (!isTaken) return;
