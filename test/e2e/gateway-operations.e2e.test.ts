@@ -338,17 +338,29 @@ describe('a stranger', () => {
   });
 });
 
+describe('a variable that only the server knows', () => {
+  test('is not asked of the commands that speak with it', async () => {
+    await configure([loopback('one', { token: '${ONLY_THE_SERVER}' })]);
+    const env = { ONLY_THE_SERVER: 'a-token-of-the-loopback' };
+    const server = await workspace.ready(workspace.run(['serve', '--port', '0'], env));
+    await ready(server, 'one');
+    const listed = await duragent('gateway', 'list');
+    expect(listed).toMatchObject({ code: 0, out: expect.stringContaining('one') });
+    expect(await server.run.kill('SIGTERM')).toMatchObject({ code: 0 });
+  });
+});
+
 describe('a server that a client started', () => {
   test('stays while a gateway is configured', async () => {
     await configure([loopback('one')]);
     const run = workspace.run(['serve', '--port', '0', '--ephemeral', '1']);
     const server = await workspace.ready(run);
     await ready(server, 'one');
-    await configure([]);
     // Without a gateway it would have ended by then.
     const startedAt = performance.now();
     await until('three seconds have passed', () => performance.now() - startedAt > 3_000);
     expect(run.isRunning).toBe(true);
+    await configure([]);
     expect((await server.api.post('/admin/reload')).status).toBe(200);
     expect((await run.exit()).code).toBe(0);
   });
