@@ -340,7 +340,7 @@ describe('a stranger', () => {
 
 describe('a variable that only the server knows', () => {
   test('is not asked of the commands that speak with it', async () => {
-    await configure([loopback('one', { token: '${ONLY_THE_SERVER}' })]);
+    await configure([loopback('one', { token: '"${ONLY_THE_SERVER}"' })]);
     const env = { ONLY_THE_SERVER: 'a-token-of-the-loopback' };
     const server = await workspace.ready(workspace.run(['serve', '--port', '0'], env));
     await ready(server, 'one');
