@@ -3,7 +3,7 @@ import { runCampaign } from '../chaos/campaign.ts';
 import { tellStory } from '../chaos/story.ts';
 
 /** How often something is killed; many more with `npm run chaos -- --kills 1000`. */
-const KILLS = Number(process.env['DURAGENT_KILLS'] ?? 16);
+const KILLS = Number(process.env['DURAGENT_KILLS'] ?? 12);
 const SEED = Number(process.env['DURAGENT_SEED'] ?? 1);
 
 // Processes are found in /proc.
