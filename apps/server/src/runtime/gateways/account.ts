@@ -18,6 +18,8 @@ const MAX_WAITING_BYTES = 8 * 1024 * 1024;
 /** What a gateway tells of itself that is logged, in so many ms. */
 const MAX_TOLD = 20;
 const TELL_MS = 60_000;
+/** How long a gateway may take to answer a press, in ms. */
+const PRESS_MS = 10_000;
 /** How soon after the last hand-over it is remembered, in ms. */
 const FLUSH_MS = 500;
 
@@ -206,11 +208,24 @@ export class GatewayAccount {
     if (!taken) return new Promise<never>(() => undefined);
     const entry = await taken.entry;
     if (entry) this.#handOver(entry);
-    if (entry && !entry.event) this.#discardFiles(event);
+    if (entry && !entry.event) {
+      this.#discardFiles(event);
+      this.#refusePress(event, entry.n);
+    }
   }
 
   get #isFull(): boolean {
     return this.#waiting.size >= MAX_WAITING || this.#waitingBytes >= MAX_WAITING_BYTES;
+  }
+
+  /** The button of somebody who is not heard does not wait for an answer. */
+  #refusePress(event: InboundEvent, n: number): void {
+    if (event.type !== 'callback_query') return;
+    const { callback_query_id } = event;
+    const request = { type: 'answer_callback_query', callback_query_id } as const;
+    const words = { request_id: `press${n}`, text: 'You may not do this here.' };
+    const options = { timeoutMs: PRESS_MS, signal: this.#stop.signal };
+    void this.#running?.request({ ...request, ...words }, options);
   }
 
   /** Files of somebody who is not heard are not kept. */

@@ -574,6 +574,22 @@ describe('a slash command', () => {
     expect(hub.runtime.sessions.summaries()).toMatchObject([{ settings: { queue: 'drop' } }]);
   });
 
+  test('by a button of somebody who is not heard is answered, and does nothing', async () => {
+    const hub = await new TestHub({ agent: { access: defaultAccess } }).start();
+    await hub.send({
+      type: 'callback_query',
+      event_id: 'q1',
+      callback_query_id: 'q1',
+      chat_id: 'g1',
+      chat_type: 'group',
+      sender: { id: 'mallory', is_bot: false },
+      message_id: 'm1',
+      data: '/new',
+    });
+    expect(hub.gateway.pressAnswers).toEqual(['You may not do this here.']);
+    expect(hub.runtime.sessions.summaries()).toEqual([]);
+  });
+
   test('that nobody knows goes to the agent', async () => {
     const hub = await new TestHub().start();
     await hub.tell('/weather Berlin');
