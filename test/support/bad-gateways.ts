@@ -166,11 +166,11 @@ session: { on_disconnect: continue, context: { max_history_tokens: 100 } }`,
     return all;
   }
 
-  /** Waits until so many messages of a gateway are in the logs. @returns them all. */
+  /** Waits until so many messages of a gateway are in the logs, or the server has ended. @returns them all. */
   async untilSaid(gateway: string, count: number, patienceMs = PATIENCE_MS): Promise<string[]> {
     const probe = async (): Promise<string[]> => {
       const texts = [...(await this.said(gateway)).values()].flat();
-      if (texts.length >= count) return texts;
+      if (texts.length >= count || !this.server.run.isRunning) return texts;
       // Every log is read for this: not without a pause.
       await delay(200);
       throw new Error(`there are ${texts.length}`);
@@ -311,8 +311,8 @@ export class Watch {
 
   async #watch(bedlam: Bedlam): Promise<void> {
     while (!this.#isOver) {
-      this.peak = Math.max(this.peak, memoryOf(bedlam.server.run.pid));
       try {
+        this.peak = Math.max(this.peak, memoryOf(bedlam.server.run.pid));
         if (!(await bedlam.isReady())) this.faults.push('not ready');
       } catch (error) {
         this.faults.push(String(error));

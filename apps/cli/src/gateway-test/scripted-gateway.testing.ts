@@ -179,6 +179,8 @@ function readInbox(): void {
     sent.add(name);
     const said = readFileSync(path.join(inbox, name), 'utf8');
     const id = is('renames-events') ? `${name}@${process.pid}` : name;
+    // Before it is sent, so that no kill comes between.
+    if (is('confirms-early')) rmSync(path.join(inbox, name));
     say({
       type: 'message_received',
       ...(is('unnamed-events') ? {} : { event_id: id }),
@@ -194,7 +196,6 @@ function readInbox(): void {
       },
       timestamp: new Date().toISOString(),
     });
-    if (is('confirms-early')) rmSync(path.join(inbox, name));
   }
 }
 
