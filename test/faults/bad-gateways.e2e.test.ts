@@ -15,8 +15,11 @@ import { until } from '../support/until.ts';
 const FLOOD = Number(process.env['DURAGENT_FLOOD'] ?? 100_000);
 /** How long a line is that is too long; the whole one has 700: `DURAGENT_LINE_MB=700`. */
 const LINE_MB = Number(process.env['DURAGENT_LINE_MB'] ?? 200);
-/** The most that a server may grow by, in MiB. */
-const MOST_GROWTH = 32;
+/**
+ * What the resident memory of a server may rise by, in MiB. A line or a flood that was kept would be
+ * several times that; when garbage is collected, and given back, makes up to 35 of it by itself.
+ */
+const MOST_GROWTH = 64;
 const MINUTES = 60_000 * (FLOOD > 100_000 ? 30 : 4);
 
 describe.skipIf(!canMeasure)('beside bad gateways a server serves the good one', () => {
