@@ -13,7 +13,7 @@ import {
 } from '@duragent/protocol';
 import type { Agent } from '../core/agent.ts';
 import { decide } from '../core/session/decide.ts';
-import { stepOut } from '../core/session/deliveries.ts';
+import { boundChats } from '../core/session/deliveries.ts';
 import { type Fold, foldOn, packState } from '../core/session/fold.ts';
 import { next } from '../core/session/next.ts';
 import { chatOf, findMessage } from '../core/session/receive.ts';
@@ -39,6 +39,7 @@ import {
 } from './refusals.ts';
 import { rulesFor, type SessionSettings } from './rules.ts';
 import { viewOf } from './session-view.ts';
+import { ShownChats } from './shown-chats.ts';
 import { WorkInFlight } from './work-in-flight.ts';
 
 /** Events between two snapshots. */
@@ -82,6 +83,7 @@ export class SessionActor {
   readonly #feed: Feed;
   readonly #work: WorkInFlight;
   readonly #attendance: Attendance;
+  readonly #shown: ShownChats;
   readonly #closing = new AbortController();
   /** All that is decided; the log may still be written. */
   #now: Fold;
@@ -101,7 +103,6 @@ export class SessionActor {
   #failure: DuragentError | null = null;
   /** Chats that can be reached, as the attendance knows them. */
   #chatsPresent = 0;
-  #isTurnShown = false;
   #snapshotSeq: number;
   #snapshot: Promise<void> = Promise.resolve();
   #usedAt: number;
@@ -118,6 +119,7 @@ export class SessionActor {
     const { seq } = opened.state;
     this.#feed = new Feed({ capacity: deps.settings.outputBufferSize, lastSeq: seq });
     this.#attendance = new Attendance(deps.clock, () => this.#inBackground({ type: 'detach' }));
+    this.#shown = new ShownChats(this.session, deps.runner.chats);
     this.#work = new WorkInFlight(deps.runner, {
       before: () => this.#readAgent(this.#now.state.agent),
       input: (input) => (input ? this.#inBackground(input) : this.#reconcile()),
@@ -153,7 +155,7 @@ export class SessionActor {
 
   /** The chats that are bound to it. */
   get chats(): readonly Chat[] {
-    return this.#now.state.chats.filter((chat) => chat.bound);
+    return boundChats(this.#now.state);
   }
 
   /** What people set in it. */
@@ -328,10 +330,8 @@ export class SessionActor {
 
   /** The chats' gateways have come or gone. */
   presenceChanged(): void {
-    const { chats, turn } = this.#now.state;
-    const outlet = this.#deps.runner.chats;
-    const isThere = (chat: Chat): boolean => chat.bound && outlet.isPresent(chat.gateway);
-    const present = chats.filter(isThere).length;
+    const { turn } = this.#now.state;
+    const present = this.#shown.present(this.#now.state);
     if (present === this.#chatsPresent) return;
     const came = present > this.#chatsPresent;
     this.#chatsPresent = present;
@@ -423,6 +423,7 @@ export class SessionActor {
     this.#failure ??= why;
     this.#work.abortAll();
     this.#attendance.close();
+    this.#shown.close();
     this.#closing.abort();
   }
 
@@ -430,6 +431,7 @@ export class SessionActor {
   async close(): Promise<void> {
     this.#closing.abort();
     this.#attendance.close();
+    this.#shown.close();
     this.#work.abortAll();
     await Promise.allSettled([this.#appends, this.#snapshot]);
     const { state } = this.#durable;
@@ -547,12 +549,13 @@ export class SessionActor {
       },
       show: (delta) => {
         this.#feed.addDelta(delta);
-        if (delta.type === 'token') this.#showPreview();
+        if (delta.type !== 'token') return;
+        this.#shown.reply(this.#now.state, (...of) => this.#feed.text(...of));
       },
       event: (seq) => this.#event(seq),
       submit: (input) => this.#submit(input),
     });
-    this.#showTurn();
+    this.#shown.turn(this.#durable.state);
     this.presenceChanged();
   }
 
@@ -565,34 +568,6 @@ export class SessionActor {
     if (recent) return recent.event;
     const [record] = await this.#log.read(seq - 1, 1);
     return record?.event;
-  }
-
-  /** Shows the session's chats what the model has said so far. */
-  #showPreview(): void {
-    const { turn, chats, previews, deliveries } = this.#now.state;
-    if (turn?.phase !== 'model' || !chats.some((chat) => chat.bound)) return;
-    const outlet = this.#deps.runner.chats;
-    const { step, attempt } = turn;
-    const text = (): string => this.#feed.text(turn.turn, step, attempt);
-    for (const chat of chats) {
-      // What is owed to the chat comes first.
-      const isBehind = deliveries.some((one) => one.chat === chat.since);
-      if (!chat.bound || isBehind || !outlet.showsPreviews(chat.gateway)) continue;
-      const out = stepOut(turn.turn, turn.step, chat);
-      const isPosted = previews.some((preview) => preview.out === out);
-      const asked = chat.chat_type !== 'dm' && turn.replyTo?.chat === chat.since;
-      const reply = asked && turn.replyTo ? { replyTo: turn.replyTo.message } : {};
-      outlet.preview(this.session, chat, out, { text, isPosted, ...reply });
-    }
-  }
-
-  /** Tells the chats when a turn begins and ends to work. */
-  #showTurn(): void {
-    const { turn } = this.#durable.state;
-    const bound = turn && !turn.paused ? this.chats : [];
-    if (bound.length === 0 && !this.#isTurnShown) return;
-    this.#isTurnShown = bound.length > 0;
-    this.#deps.runner.chats.working(this.session, bound);
   }
 
   /** What readers have seen of the answer in progress. */
