@@ -324,8 +324,11 @@ export class SessionActor {
   async decideDelivery(what: 'deliver_again' | 'deliver_never', out: string): Promise<boolean> {
     await this.start();
     const { seq } = this.#now.state;
-    await this.#submit({ type: what, out });
-    return this.#now.state.seq > seq;
+    const done = this.#submit({ type: what, out });
+    // At once: while it is written, others decide too.
+    const isDecided = this.#now.state.seq > seq;
+    await done;
+    return isDecided;
   }
 
   /** The chats' gateways have come or gone. */

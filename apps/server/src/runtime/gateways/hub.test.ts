@@ -1,3 +1,4 @@
+import { DuragentError } from '@duragent/protocol';
 import { describe, expect, test } from 'vitest';
 import { defaultAccess } from '../../core/agent-access.ts';
 import { testAgent, ticks } from '../testing.ts';
@@ -438,6 +439,32 @@ describe('an answer', () => {
     const shown = hub.gateway.typing.length;
     await hub.runtime.clock.advance(20_000);
     expect(hub.gateway.typing).toHaveLength(shown);
+  });
+});
+
+describe('the sign that the bot writes', () => {
+  test('ends with a session that can no longer be written', async () => {
+    const hub = await new TestHub().start();
+    await hub.tell('hello');
+    const [{ session = '' } = {}] = hub.runtime.sessions.summaries();
+    const actor = await hub.runtime.sessions.open(session);
+    actor.abandon(new DuragentError('storage_failed', 'The disk is gone.'));
+    const shown = hub.gateway.typing.length;
+    await hub.runtime.clock.advance(20_000);
+    expect(hub.gateway.typing).toHaveLength(shown);
+  });
+});
+
+describe('a delivery that nobody knows', () => {
+  test('is not said to be decided because something else was', async () => {
+    const hub = await new TestHub().start();
+    await hub.tell('hello');
+    const [{ session = '' } = {}] = hub.runtime.sessions.summaries();
+    const actor = await hub.runtime.sessions.open(session);
+    const asked = actor.decideDelivery('deliver_again', 'out_unknown');
+    const ended = actor.cancel();
+    expect(await asked).toBe(false);
+    await ended;
   });
 });
 
