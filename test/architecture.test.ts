@@ -114,7 +114,7 @@ const table: Table = {
       // How a gateway is built is no part of it.
       room: 'gateway-scripts',
       files: 'gateways/*/scripts',
-      allowed: ['node:*', 'npm:*'],
+      allowed: ['scripts', 'node:*', 'npm:*'],
       forbidden: [],
     },
     ...Object.entries({

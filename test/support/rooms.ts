@@ -109,7 +109,9 @@ function checkImport(
     return `${target.name} is for tests`;
   }
   if (specifier.startsWith('.') && target.file !== undefined) {
-    const leaves = packageFolder.exec(target.file)?.[0] !== packageFolder.exec(from)?.[0];
+    // What belongs to no package, like the workspace's scripts, has no name to be imported by.
+    const folder = packageFolder.exec(target.file)?.[0];
+    const leaves = folder !== undefined && folder !== packageFolder.exec(from)?.[0];
     if (leaves) return `${target.name} is in another package: import that by its name`;
   }
   if (isAmong(row.forbidden)) return `${room} never imports ${target.name}`;

@@ -446,7 +446,7 @@ describe('the sign that the bot writes', () => {
   test('ends with a session that can no longer be written', async () => {
     const hub = await new TestHub().start();
     await hub.tell('hello');
-    const [{ session = '' } = {}] = hub.runtime.sessions.summaries();
+    const [session = ''] = hub.runtime.sessions.summaries().map((one) => one.session);
     const actor = await hub.runtime.sessions.open(session);
     actor.abandon(new DuragentError('storage_failed', 'The disk is gone.'));
     const shown = hub.gateway.typing.length;
@@ -459,7 +459,7 @@ describe('a delivery that nobody knows', () => {
   test('is not said to be decided because something else was', async () => {
     const hub = await new TestHub().start();
     await hub.tell('hello');
-    const [{ session = '' } = {}] = hub.runtime.sessions.summaries();
+    const [session = ''] = hub.runtime.sessions.summaries().map((one) => one.session);
     const actor = await hub.runtime.sessions.open(session);
     const asked = actor.decideDelivery('deliver_again', 'out_unknown');
     const ended = actor.cancel();
