@@ -1,13 +1,13 @@
 import { z } from 'zod';
 import {
   chatAddressSchema,
-  endReasonSchema,
   handlingSchema,
   onDisconnectSchema,
   originSchema,
   queueModeSchema,
   usageSchema,
-} from './events.ts';
+} from './event-parts.ts';
+import { endReasonSchema } from './events.ts';
 import { chatTypeSchema } from './gateway/shared.ts';
 import type { InferKnown } from './infer-known.ts';
 import { agentNameSchema } from './names.ts';

@@ -1,6 +1,7 @@
 export * from './api.ts';
 export * from './connection.ts';
 export * from './errors.ts';
+export * from './event-parts.ts';
 export * from './events.ts';
 export * from './gateway/buttons.ts';
 export * from './gateway/command.ts';
