@@ -19,6 +19,8 @@ export interface Bundled {
   command: string;
   /** What is copied beside the bundle, each a file or folder of any place. */
   assets: readonly string[];
+  /** Files that are started as processes of their own, by their names in the bundle. */
+  entries?: Readonly<Record<string, string>>;
   plugins?: Plugin[];
   /** Lines of the entry that have to run before anything is loaded; they import from `node:` only. */
   first?: string;
@@ -46,12 +48,12 @@ export async function bundlePackage(bundled: Bundled): Promise<void> {
 
 /** What is imported dynamically becomes a file of its own, read when first used. */
 async function bundle(
-  { folder, plugins = [], ignored = [] }: Bundled,
+  { folder, entries = {}, plugins = [], ignored = [] }: Bundled,
   dist: string,
 ): Promise<OutputChunk[]> {
   const { output } = await build({
     cwd: folder,
-    input: { main: 'src/main.ts' },
+    input: { main: 'src/main.ts', ...entries },
     platform: 'node',
     plugins,
     resolve: { conditionNames: ['@duragent/source', 'node', 'import', 'default'] },

@@ -12,6 +12,7 @@ await bundlePackage({
   folder,
   command: 'duragent',
   assets: ['apps/server/templates', 'README.md', 'LICENSE'].map((name) => path.join(root, name)),
+  entries: { 'html-process': path.join(root, 'apps/server/src/adapters/web/html-process.ts') },
   plugins: [httpWithoutClient()],
   first: `// Many sessions sync at once, each on a thread. Read when the first thread starts.
 process.env.UV_THREADPOOL_SIZE ??= '16';
