@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { DuragentError } from '@duragent/protocol';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import type { ArtifactRef, ArtifactStore } from './artifact-store.ts';
+import { MAX_MADE_ARTIFACT_BYTES, type ArtifactRef, type ArtifactStore } from './artifact-store.ts';
 
 /** What artifacts are kept in, and stores over it. */
 export interface ArtifactHarness {
@@ -26,6 +26,13 @@ export function metaOf(bytes: string | Uint8Array, id = ART): ArtifactRef {
   const content = Buffer.from(bytes);
   const sha256 = createHash('sha256').update(content).digest('hex');
   return { id, name: 'Käse 🧀.png', mime: 'image/png', size: content.length, sha256 };
+}
+
+const OWNER = { agent: 'helper', session: 'session_01ab2cd3ef4gh5jk6mn7pq8rst' };
+
+/** What is said of a file that an agent makes. */
+function made(change: Partial<Parameters<ArtifactStore['put']>[1]> = {}) {
+  return { id: ART, name: 'a.txt', mime: 'text/plain', owner: OWNER, ...change };
 }
 
 function refusal(code: string): unknown {
@@ -152,6 +159,88 @@ export function artifactStoreContract(
 
     test('an unknown id has none', async () => {
       expect(await store.get(OTHER)).toBeNull();
+      expect(await store.read(OTHER, 0, 10)).toBeNull();
+      expect(await store.read('../x', 0, 10)).toBeNull();
+    });
+
+    test('a file that an agent made is kept, with its owner, and is there after a restart', async () => {
+      const pieces = ['Käse ', '', '🧀'].map((text) => Buffer.from(text));
+      const ref = await store.put(pieces, made());
+      expect(ref).toEqual({ ...metaOf('Käse 🧀'), name: 'a.txt', mime: 'text/plain' });
+      for (const each of [store, harness.open()]) {
+        const found = await each.get(ART);
+        expect([found?.ref, found?.owner]).toEqual([ref, OWNER]);
+        expect(await harness.read(found?.path ?? '')).toEqual(Buffer.from('Käse 🧀'));
+        expect(await each.list(OWNER.session, 10)).toEqual([ref]);
+      }
+    });
+
+    test('a part of a file is read', async () => {
+      await store.put([Buffer.from('abcdef')], made());
+      const read = async (offset: number, length: number) =>
+        Buffer.from((await store.read(ART, offset, length)) ?? 'none').toString();
+      expect(await read(0, 100)).toBe('abcdef');
+      expect(await read(2, 3)).toBe('cde');
+      expect(await read(6, 3)).toBe('');
+      expect(await read(100, 3)).toBe('');
+    });
+
+    test('making it again is harmless, and another file is not made under its id', async () => {
+      const content = () => [Buffer.from('abc')];
+      const all = await Promise.all([1, 2].map(() => store.put(content(), made())));
+      expect(await harness.open().put(content(), made({ name: 'other' }))).toEqual(all[0]);
+      const other = store.put([Buffer.from('abd')], made());
+      await expect(other).rejects.toEqual(refusal('invalid_request'));
+      expect(Buffer.from((await store.read(ART, 0, 9)) ?? '').toString()).toBe('abc');
+      expect(await store.list(OWNER.session, 10)).toEqual([all[0]]);
+    });
+
+    test('what came through a gateway has no owner, and is in no list', async () => {
+      const path = await harness.put('a', 'abc');
+      await store.take({ path, root: harness.root }, metaOf('abc'));
+      expect(await store.get(ART)).not.toHaveProperty('owner');
+      expect(await store.list(OWNER.session, 10)).toEqual([]);
+    });
+
+    test('lists what was made in a session, newest first, and no more than was asked for', async () => {
+      const ids = ['5', '1', '9', '3'].map((end) => ART.replace(/.$/, end));
+      for (const id of ids) await store.put([Buffer.from(id)], made({ id }));
+      const session = OWNER.session.replace(/.$/, 'v');
+      await store.put([], made({ id: OTHER, owner: { agent: 'other', session } }));
+      const listed = async (limit: number) =>
+        (await harness.open().list(OWNER.session, limit)).map(({ id }) => id.at(-1));
+      expect(await listed(10)).toEqual(['9', '5', '3', '1']);
+      expect(await listed(2)).toEqual(['9', '5']);
+      expect((await store.list(session, 10)).map(({ id }) => id)).toEqual([OTHER]);
+      expect(await store.list('../..', 10)).toEqual([]);
+    });
+
+    test('content that fails, or is too large, is not kept', async () => {
+      const failing = async function* (): AsyncGenerator<Uint8Array> {
+        yield Buffer.from('abc');
+        throw new TypeError('no more');
+      };
+      await expect(store.put(failing(), made())).rejects.toThrow(TypeError);
+      const piece = Buffer.alloc(1024 * 1024);
+      const endless = function* (): Generator<Uint8Array> {
+        for (let size = 0; size <= MAX_MADE_ARTIFACT_BYTES; size += piece.length) yield piece;
+      };
+      const tooLarge = store.put(endless(), made());
+      await expect(tooLarge).rejects.toEqual(refusal('payload_too_large'));
+      expect(await store.get(ART)).toBeNull();
+      expect(await store.list(OWNER.session, 10)).toEqual([]);
+      await store.put([Buffer.from('abc')], made());
+      expect((await store.get(ART))?.ref.size).toBe(3);
+    });
+
+    test.each([
+      ['id', { id: '../x' }],
+      ['owner', { owner: { agent: '../x', session: OWNER.session } }],
+      ['owner', { owner: { agent: 'a', session: '../x' } }],
+      ['name', { name: 'x'.repeat(256) }],
+    ])('a file with a bad %s is not made', async (_, wrong) => {
+      const put = store.put([], made(wrong));
+      await expect(put).rejects.toEqual(refusal('invalid_request'));
     });
   });
 }

@@ -38,6 +38,7 @@ function agent(name: string, systemPrompt: string): Agent {
     soul: '',
     systemPrompt,
     instructions: '',
+    directives: '',
     greeting: null,
     session: {
       onDisconnect: null,
@@ -45,7 +46,13 @@ function agent(name: string, systemPrompt: string): Agent {
       turnTimeoutMs: null,
       maxHistoryTokens: 20_000,
       maxToolResultTokens: 8000,
+      toolResultTruncation: 'head',
+      toolResultKeepFirst: 2,
+      toolResultKeepLast: 5,
+      summarize: true,
     },
     access: defaultAccess,
+    tools: [],
+    skills: [],
   };
 }

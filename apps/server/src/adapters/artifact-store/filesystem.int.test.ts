@@ -232,3 +232,79 @@ test.each(['EIO', 'ENOSPC'])(
     }
   },
 );
+
+const owner = { agent: 'helper', session: 'session_01ab2cd3ef4gh5jk6mn7pq8rst' };
+const made = { id: ART, name: 'a.txt', mime: 'text/plain', owner };
+
+test('a file that an agent made, and its place in the list, are durable before it is kept', async () => {
+  await harness.open().put([Buffer.from('abc')], made);
+  const calls = harness.processes[0]?.calls ?? [];
+  const order = calls
+    .filter(({ name }) => ['sync', 'rename'].includes(name))
+    .map(({ name, file }) => `${name} ${file}`);
+  expect(order).toEqual([
+    `sync ${path.basename(harness.base)}`,
+    'sync data.tmp',
+    `sync ${owner.session}`,
+    'sync by-session',
+    'sync artifacts',
+    'sync meta.json.tmp',
+    'rename meta.json',
+    `sync ${ART}`,
+    'sync artifacts',
+    'rename data',
+    `sync ${ART}`,
+    'sync artifacts',
+  ]);
+  for (const name of ['data', 'meta.json']) {
+    expect((await stat(inFolder(name))).mode & 0o777).toBe(0o600);
+  }
+});
+
+test('a damaged file hides none of the others of its session', async () => {
+  const other = ART.replace(/.$/, 'v');
+  await harness.open().put([Buffer.from('abc')], made);
+  await harness.open().put([Buffer.from('abc')], { ...made, id: other });
+  await writeFile(inFolder('data'), 'abcd');
+  const listed = await harness.open().list(owner.session, 10);
+  expect(listed.map(({ id }) => id)).toEqual([other]);
+});
+
+test('what a link stands for is not read', async () => {
+  await harness.open().put([Buffer.from('abc')], made);
+  await writeFile(path.join(harness.base, 'secret'), 'key');
+  await rm(inFolder('data'));
+  await symlink(path.join(harness.base, 'secret'), inFolder('data'));
+  await expect(harness.open().read(ART, 0, 10)).rejects.toMatchObject({ code: 'storage_failed' });
+});
+
+test.each(['EIO', 'ENOSPC'])(
+  'whatever call fails (%s), a file that an agent makes is whole or not there, and made at the next try',
+  async (code) => {
+    for (let nth = 0, total = 1; nth < total; nth += 1) {
+      await rm(harness.dir, { recursive: true, force: true });
+      const store = harness.open();
+      const files = harness.processes.at(-1);
+      if (!files) throw new Error('no files');
+      let seen = 0;
+      files.fault = () => {
+        seen += 1;
+        return seen === nth ? systemError(code) : undefined;
+      };
+      const put = () => store.put([Buffer.from('ab'), Buffer.from('c')], made);
+      const result = await put().catch((error: unknown) => error);
+      if (nth === 0) total = seen + 1;
+      else {
+        const expected = code === 'EIO' ? 'storage_failed' : 'storage_full';
+        expect([nth, result]).toMatchObject([nth, { code: expected }]);
+      }
+      const found = await harness.open().get(ART);
+      if (found !== null) expect(await readFile(found.path, 'utf8')).toBe('abc');
+      files.fault = () => undefined;
+      const ref = await put();
+      expect(await readFile(inFolder('data'), 'utf8')).toBe('abc');
+      expect((await readdir(inFolder('.'))).sort()).toEqual(['data', 'meta.json']);
+      expect(await harness.open().list(owner.session, 10)).toEqual([ref]);
+    }
+  },
+);

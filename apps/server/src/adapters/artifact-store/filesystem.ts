@@ -1,20 +1,25 @@
 import path from 'node:path';
-import { DuragentError, idPattern } from '@duragent/protocol';
+import { agentNameSchema, DuragentError, idPattern, sessionIdSchema } from '@duragent/protocol';
 import { z } from 'zod';
-import type { ArtifactRef, ArtifactStore } from '../../ports/artifact-store.ts';
+import type { ArtifactOwner, ArtifactRef, ArtifactStore } from '../../ports/artifact-store.ts';
 import {
   afterFailure,
   DIRECTORY_MODE,
   errorCode,
   FILE_MODE,
+  flags,
   nodeFiles,
+  readBytes,
   readSmallFile,
   replaceFile,
   storageError,
   syncDirectory,
+  withFile,
   type Files,
 } from '../files/files.ts';
+import { SessionMarks } from './session-marks.ts';
 import { copyFile, openSource, type Source } from './source.ts';
+import { writeContent } from './write-content.ts';
 
 export interface FileArtifactStoreOptions {
   /** The folder of the artifacts; it is made if it is missing. */
@@ -35,9 +40,17 @@ const refSchema = z.object({
   sha256: z.string().regex(/^[0-9a-f]{64}$/),
 });
 
+const ownerSchema = z.object({ agent: agentNameSchema, session: sessionIdSchema });
+const metaSchema = refSchema.extend({ owner: ownerSchema.optional() });
+const newSchema = metaSchema
+  .pick({ id: true, name: true, mime: true })
+  .extend({ owner: ownerSchema });
+type Meta = ArtifactRef & { owner?: ArtifactOwner | undefined };
+
 /** Artifacts as folders of `meta.json` and `data`, for this process alone. */
 export function fileArtifactStore(options: FileArtifactStoreOptions): ArtifactStore {
   const { dir, files = nodeFiles } = options;
+  const marks = new SessionMarks(files, dir);
   /** By id: the end of what is done with it. */
   const busy = new Map<string, Promise<unknown>>();
   let made: Promise<void> | null = null;
@@ -51,13 +64,13 @@ export function fileArtifactStore(options: FileArtifactStoreOptions): ArtifactSt
   }
 
   /** What is kept whole under an id; null: nothing, or what a crash left half done. */
-  async function find(id: string): Promise<ArtifactRef | null> {
+  async function find(id: string): Promise<Meta | null> {
     const text = await readSmallFile(files, path.join(folderOf(id), META_FILE), MAX_META_BYTES);
     if (text === null) return null;
-    const ref = readRef(text, path.join(folderOf(id), META_FILE));
+    const meta = readMeta(text, path.join(folderOf(id), META_FILE));
     try {
       const facts = await files.lstat(dataOf(id));
-      if (facts.isFile() && facts.size === ref.size) return ref;
+      if (facts.isFile() && facts.size === meta.size) return meta;
     } catch (error) {
       if (errorCode(error) === 'ENOENT') return null;
       throw error;
@@ -69,20 +82,14 @@ export function fileArtifactStore(options: FileArtifactStoreOptions): ArtifactSt
     from: { path: string; root: string },
     meta: ArtifactRef,
   ): Promise<ArtifactRef> {
-    made ??= makeRoot();
-    await made.catch((error: unknown) => {
-      made = null;
-      throw error;
-    });
+    await ensureRoot();
     const kept = await find(meta.id);
     if (kept !== null) {
-      if (kept.sha256 !== meta.sha256 || kept.size !== meta.size) {
-        throw refusal(`the artifact ${meta.id} is another file; give this one another id`);
-      }
+      checkSame(kept, meta);
       // A crash may have come before this was durable.
       await syncDirectory(files, folderOf(meta.id));
       await syncDirectory(files, dir);
-      return kept;
+      return refOf(kept);
     }
     await using source = await openSource(files, from);
     await source.check(meta);
@@ -90,12 +97,64 @@ export function fileArtifactStore(options: FileArtifactStoreOptions): ArtifactSt
     await source.handle.sync();
     await makeFolder(meta.id);
     // First, because it takes space: without the file it counts for nothing.
-    const text = `${JSON.stringify(meta, null, 2)}\n`;
-    await replaceFile(files, path.join(folderOf(meta.id), META_FILE), text);
-    await syncDirectory(files, dir);
+    await writeMeta(meta);
     await moveIn(source, meta);
     await syncDirectory(files, folderOf(meta.id));
     return meta;
+  }
+
+  async function put(
+    content: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+    { owner, ...given }: Omit<ArtifactRef, 'size' | 'sha256'> & { owner: ArtifactOwner },
+  ): Promise<ArtifactRef> {
+    await ensureRoot();
+    await makeFolder(given.id);
+    const temporary = `${dataOf(given.id)}.tmp`;
+    try {
+      const ref = { ...given, ...(await writeContent(files, temporary, content)) };
+      const kept = await find(given.id);
+      // Before the file counts as one: a mark without it is passed over.
+      await marks.add(owner.session, given.id);
+      if (kept === null) {
+        await writeMeta({ ...ref, owner });
+        await files.rename(temporary, dataOf(given.id));
+      } else {
+        checkSame(kept, ref);
+        await files.rm(temporary, { force: true });
+      }
+      await syncDirectory(files, folderOf(given.id));
+      await syncDirectory(files, dir);
+      return kept === null ? ref : refOf(kept);
+    } catch (error) {
+      throw await afterFailure(error, () => files.rm(temporary, { force: true }));
+    }
+  }
+
+  async function ensureRoot(): Promise<void> {
+    made ??= makeRoot();
+    await made.catch((error: unknown) => {
+      made = null;
+      throw error;
+    });
+  }
+
+  async function writeMeta(meta: Meta): Promise<void> {
+    const text = `${JSON.stringify(meta, null, 2)}\n`;
+    await replaceFile(files, path.join(folderOf(meta.id), META_FILE), text);
+    await syncDirectory(files, dir);
+  }
+
+  /** Does what concerns one artifact one after the other. */
+  async function inTurn<T>(id: string, work: () => Promise<T>): Promise<T> {
+    const done = (busy.get(id) ?? Promise.resolve()).then(work);
+    // The next one for this id goes on whatever came of this one.
+    const end = done.catch(() => undefined);
+    busy.set(id, end);
+    try {
+      return await done;
+    } finally {
+      if (busy.get(id) === end) busy.delete(id);
+    }
   }
 
   async function discard(from: { path: string; root: string }): Promise<void> {
@@ -163,17 +222,26 @@ export function fileArtifactStore(options: FileArtifactStoreOptions): ArtifactSt
         throw refusal(`its ${issue?.path.join('.') ?? 'description'} is not valid`);
       }
       const { id } = checked.data;
-      const before = busy.get(id) ?? Promise.resolve();
-      const taken = before.then(() => take(from, checked.data));
-      // The next one for this id goes on whatever came of this one.
-      const end = taken.catch(() => undefined);
-      busy.set(id, end);
       try {
-        return await taken;
+        return await inTurn(id, () => take(from, checked.data));
       } catch (error) {
         throw storageError(error, `Cannot keep the file ${id}`);
-      } finally {
-        if (busy.get(id) === end) busy.delete(id);
+      }
+    },
+
+    async put(content, meta) {
+      const checked = newSchema.safeParse(meta);
+      if (!checked.success) {
+        const [issue] = checked.error.issues;
+        throw refusal(`its ${issue?.path.join('.') ?? 'description'} is not valid`);
+      }
+      const { id } = checked.data;
+      try {
+        return await inTurn(id, () => put(content, checked.data));
+      } catch (error) {
+        // What is no fault of the file system is the content's own.
+        if (errorCode(error) === undefined) throw error;
+        throw storageError(error, `Cannot keep the file ${id}`);
       }
     },
 
@@ -196,18 +264,61 @@ export function fileArtifactStore(options: FileArtifactStoreOptions): ArtifactSt
     async get(id) {
       if (!idPattern('art').test(id)) return null;
       try {
-        const ref = await find(id);
-        return ref === null ? null : { ref, path: dataOf(id) };
+        const found = await find(id);
+        if (found === null) return null;
+        const { owner } = found;
+        const place = { ref: refOf(found), path: dataOf(id) };
+        return owner === undefined ? place : { ...place, owner };
       } catch (error) {
         throw storageError(error, `Cannot read the file ${id}`);
+      }
+    },
+
+    async read(id, offset, length) {
+      if (!idPattern('art').test(id)) return null;
+      try {
+        if ((await find(id)) === null) return null;
+        return await withFile(files, dataOf(id), flags.read, (handle) =>
+          readBytes(handle, offset, length),
+        );
+      } catch (error) {
+        throw storageError(error, `Cannot read the file ${id}`);
+      }
+    },
+
+    async list(session, limit) {
+      if (!idPattern('session').test(session)) return [];
+      try {
+        const refs: ArtifactRef[] = [];
+        for (const id of await marks.of(session)) {
+          if (refs.length >= limit) break;
+          const found = await find(id).catch((error: unknown) => {
+            // It is told of where it is asked for; here it hides none of the others.
+            if (error instanceof DuragentError) return null;
+            throw error;
+          });
+          if (found !== null) refs.push(refOf(found));
+        }
+        return refs;
+      } catch (error) {
+        throw storageError(error, `Cannot list the files of ${session}`);
       }
     },
   };
 }
 
-function readRef(text: string, file: string): ArtifactRef {
+function refOf({ id, name, mime, size, sha256 }: Meta): ArtifactRef {
+  return { id, name, mime, size, sha256 };
+}
+
+function checkSame(kept: ArtifactRef, given: ArtifactRef): void {
+  if (kept.sha256 === given.sha256 && kept.size === given.size) return;
+  throw refusal(`the artifact ${given.id} is another file; give this one another id`);
+}
+
+function readMeta(text: string, file: string): Meta {
   try {
-    const read = refSchema.safeParse(JSON.parse(text));
+    const read = metaSchema.safeParse(JSON.parse(text));
     if (read.success) return read.data;
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
