@@ -89,8 +89,8 @@ const table: Table = {
     },
     {
       room: 'server',
-      files: 'apps/server/src/main.ts',
-      allowed: ['core', 'ports', 'runtime', 'adapters', 'http', 'config'].concat([
+      files: 'apps/server/src/main*',
+      allowed: ['server', 'core', 'ports', 'runtime', 'adapters', 'http', 'config'].concat([
         'apps/server/package.json',
         'protocol',
         'protocol-node',
@@ -141,6 +141,7 @@ const table: Table = {
       under: ['protocol', 'apps', 'gateways'],
       rooms: [
         'adapters/language-model',
+        'adapters/tool-server',
         'cli/client',
         'gateways/loopback',
         'gateways/telegram',

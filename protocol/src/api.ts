@@ -64,7 +64,15 @@ export const deleteReasonSchema = endReasonSchema.extract(['user', 'reset', 'ope
 
 export const sessionStatusSchema = z.enum(['ended', 'paused', 'active', 'running', 'quarantined']);
 export type SessionStatus = InferKnown<typeof sessionStatusSchema>;
-export const turnStateSchema = z.enum(['idle', 'queued', 'working', 'paused']);
+/** `waiting_approval` and `waiting_input`: people have to speak before the turn goes on. */
+export const turnStateSchema = z.enum([
+  'idle',
+  'queued',
+  'working',
+  'waiting_approval',
+  'waiting_input',
+  'paused',
+]);
 export type TurnState = InferKnown<typeof turnStateSchema>;
 
 /** A chat that shows and drives a session. */

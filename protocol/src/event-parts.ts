@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { textFormatSchema, chatTypeSchema } from './gateway/shared.ts';
+import { inlineKeyboardSchema } from './gateway/buttons.ts';
+import { chatTypeSchema, textFormatSchema } from './gateway/shared.ts';
 import type { InferKnown } from './infer-known.ts';
 
 /** Metadata of a model provider that must go back to it unchanged with the next call. */
@@ -131,9 +132,25 @@ export const toolCallSchema = z.looseObject({
   name: z.string(),
   /** The parsed arguments; the raw text where the model's JSON did not parse. */
   arguments: z.unknown(),
+  /** What the tool said of itself when it was offered; absent: there is no such tool. */
+  effect: toolEffectSchema.optional(),
+  on_interrupt: onInterruptSchema.optional(),
   provider_metadata: providerMetadata.optional(),
 });
 export type ToolCall = InferKnown<typeof toolCallSchema>;
+
+export const givenContextSchema = z.looseObject({
+  /** The conversation from this seq on; what stands before it was left out. */
+  from_seq: z.int().min(1),
+  /** Tool results up to this seq were left out, but for the first of them; 0: none. */
+  masked_seq: z.int().min(0),
+  /** Estimated tokens of the whole request. */
+  tokens: z.int().min(0),
+  /** The conversation up to this seq is to be summarized, so that the rest has room to grow. */
+  summarize_seq: z.int().min(1).optional(),
+});
+/** How much of the conversation a model was given. The next call begins at the same place, so that caches hit. */
+export type GivenContext = InferKnown<typeof givenContextSchema>;
 
 export const turnLimitsSchema = z.looseObject({
   /** Steps a turn may take. */
@@ -177,6 +194,8 @@ export const deliverySchema = z.looseObject({
   expires_at: z.string(),
   /** The bodies joined are the event's text. Cut once, and never again. */
   parts: z.array(deliveryPartSchema).min(1),
+  /** Below the last part that is text. */
+  keyboard: inlineKeyboardSchema.optional(),
 });
 /** Where an event is to be shown, and in which parts. */
 export type Delivery = InferKnown<typeof deliverySchema>;

@@ -1,10 +1,18 @@
 import { z } from 'zod';
+import {
+  approvalDecidedSchema,
+  approvalRequestedSchema,
+  questionAnsweredSchema,
+  questionAskedSchema,
+} from './consent.ts';
 import { eventFields } from './event-fields.ts';
 import {
   chatAddress,
+  chatAddressSchema,
   deliverySchema,
   errorInfoSchema,
   filePartSchema,
+  givenContextSchema,
   handlingSchema,
   onDisconnectSchema,
   onInterruptSchema,
@@ -27,6 +35,9 @@ import type { InferKnown } from './infer-known.ts';
  * A reader keeps fields and types it does not know: every schema here is loose, and a record
  * whose `type` is not listed is an `UnknownEvent`.
  */
+
+/** Chats beside those of its session that one message's answer may go to. */
+export const MAX_DELIVER_TO = 4;
 
 /** The largest record in a log, in bytes of its line without the LF. */
 export const MAX_RECORD_BYTES = 1024 * 1024;
@@ -57,6 +68,8 @@ const userMessage = z.looseObject({
   handling: handlingSchema,
   /** ISO instant up to which a turn waits for more of the sender's messages. */
   held_until: z.string().optional(),
+  /** Chats that get the answer beside those of the session. */
+  deliver_to: z.array(chatAddressSchema).max(MAX_DELIVER_TO).optional(),
   /** Other chats of the session that are shown it, as one line. */
   deliveries: z.array(deliverySchema).optional(),
 });
@@ -112,6 +125,8 @@ const assistantMessage = z.looseObject({
   message_id: z.string(),
   /** The last seq the model saw. */
   input_seq: z.int().min(0),
+  /** Absent where a person stopped the answer. */
+  given: givenContextSchema.optional(),
   content: z.array(z.union([textPartSchema, reasoningPartSchema, filePartSchema])),
   tool_calls: z.array(toolCallSchema),
   /** `stop`, `length`, `tool_calls`, `content_filter`, `cancelled` (a person stopped it: the text up to there), `other`. */
@@ -146,6 +161,8 @@ const toolStarted = z.looseObject({
   arguments: z.unknown(),
   effect: toolEffectSchema,
   on_interrupt: onInterruptSchema,
+  /** SHA-256 over all that is done, in hex: the same as of the approval that allowed it. */
+  hash: z.string().optional(),
 });
 
 export const toolOutcomeSchema = z.enum([
@@ -253,6 +270,8 @@ const notice = z.looseObject({
   type: z.literal('notice'),
   /** What people are told, once. Not part of the conversation. */
   text: z.string(),
+  /** The first 16 hex digits of the SHA-256 of what asked for it: asked twice, it is told once. */
+  idempotency: z.string().optional(),
   deliveries: z.array(deliverySchema),
 });
 
@@ -263,6 +282,32 @@ const settingChanged = z.looseObject({
   /** null: as the agent says again. */
   value: z.string().nullable(),
   by: z.string(),
+});
+
+const historySummarized = z.looseObject({
+  ...eventFields,
+  type: z.literal('history_summarized'),
+  /** The turn that was open; absent: none. */
+  turn: z.string().optional(),
+  /** What the conversation says up to this seq, the summary before this one included. */
+  up_to_seq: z.int().min(1),
+  /** At most 8 KiB. */
+  summary: z.string(),
+  usage: usageSchema.optional(),
+  /** The model that wrote it, `<provider>/<name>`. */
+  model: z.string(),
+});
+
+const summaryFailed = z.looseObject({
+  ...eventFields,
+  type: z.literal('summary_failed'),
+  /** The open turn goes on; absent: none is open. */
+  turn: z.string().optional(),
+  /** Up to where it was to be summarized; tried again when there is more. */
+  up_to_seq: z.int().min(1),
+  error: errorInfoSchema,
+  usage: usageSchema.optional(),
+  model: z.string(),
 });
 
 const recovered = z.looseObject({
@@ -301,6 +346,10 @@ export const sessionEventSchema = z.discriminatedUnion('type', [
   assistantMessage,
   modelCallFailed,
   toolStarted,
+  approvalRequestedSchema,
+  approvalDecidedSchema,
+  questionAskedSchema,
+  questionAnsweredSchema,
   toolFinished,
   turnPaused,
   turnResumed,
@@ -310,6 +359,8 @@ export const sessionEventSchema = z.discriminatedUnion('type', [
   deliveryFinished,
   notice,
   settingChanged,
+  historySummarized,
+  summaryFailed,
   recovered,
   sessionEnded,
 ]);

@@ -1,5 +1,6 @@
 export * from './api.ts';
 export * from './connection.ts';
+export * from './consent.ts';
 export * from './errors.ts';
 export * from './event-parts.ts';
 export * from './events.ts';
@@ -15,3 +16,5 @@ export * from './gateway/shared.ts';
 export * from './gateway/typing.ts';
 export * from './lines.ts';
 export * from './names.ts';
+export * from './schedules.ts';
+export * from './visible.ts';

@@ -1,7 +1,17 @@
 import { z } from 'zod';
 
 /** Kinds of ids the server makes; each is the prefix, `_`, and 26 Crockford base-32 characters that sort by time. */
-export const idKinds = ['session', 'turn', 'msg', 'call', 'out', 'art'] as const;
+export const idKinds = [
+  'session',
+  'turn',
+  'msg',
+  'call',
+  'appr',
+  'q',
+  'out',
+  'sched',
+  'art',
+] as const;
 export type IdKind = (typeof idKinds)[number];
 
 /** The strict pattern of an id of one kind. What does not match is refused, never cleaned. */

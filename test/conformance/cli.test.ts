@@ -12,7 +12,17 @@ const tables = readTables(readFileSync(file, 'utf8'));
 describe('docs/cli.md', () => {
   test('has every command, and no other', async () => {
     const commands = await commandsOf([]);
-    const groups = ['session', 'agent', 'gateway', 'outbox', 'access'];
+    const groups = [
+      'session',
+      'agent',
+      'gateway',
+      'schedules',
+      'approvals',
+      'questions',
+      'outbox',
+      'access',
+      'memory',
+    ];
     const below = await Promise.all(
       [...groups, 'serve'].map(async (parent) =>
         (await commandsOf([parent])).map((command) => `${parent} ${command}`),

@@ -29,6 +29,7 @@ const objects: Readonly<Record<string, ObjectSchema>> = {
   TextPart: protocol.textPartSchema,
   ReasoningPart: protocol.reasoningPartSchema,
   ToolCall: protocol.toolCallSchema,
+  Command: protocol.commandSchema,
   Usage: protocol.usageSchema,
   ErrorInfo: protocol.errorInfoSchema,
   Origin: protocol.originSchema,
@@ -48,6 +49,8 @@ const objects: Readonly<Record<string, ObjectSchema>> = {
   MessageAccepted: protocol.messageAcceptedSchema,
   Answer: protocol.answerSchema,
   GatewayView: protocol.gatewayViewSchema,
+  ApprovalView: protocol.approvalViewSchema,
+  QuestionView: protocol.questionViewSchema,
   OutboxPage: protocol.outboxPageSchema,
   OutboxEntry: protocol.outboxEntrySchema,
   AccessList: protocol.accessListSchema,
@@ -169,7 +172,7 @@ describe('PROTOCOL.md', () => {
     const files = [
       ...globSync('adapters/language-model/*.ts', { cwd: server }),
       ...globSync('core/session/*.ts', { cwd: server }),
-      'runtime/effects.ts',
+      'runtime/model-call.ts',
     ].filter((file) => !/test|deliveries/.test(file));
     const codes = files.flatMap((file) => failuresIn(path.join(server, file)));
     const rows = tableOf('Failures of a turn').map((row) => codeWords(row['failure'])[0]);

@@ -1,4 +1,5 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import type { AddOptions } from './commands/schedules.ts';
 import type { CliContext, GlobalOptions } from './context.ts';
 
 /** What is known before the options are read. */
@@ -131,7 +132,10 @@ export async function runProgram(
   addAgent(program, runWith);
   addGateway(program, runWith);
   addOutbox(program, runWith);
+  addSchedules(program, runWith);
+  addConsent(program, runWith);
   addAccess(program, runWith);
+  addMemory(program, runWith);
   addSim(program, runWith);
   addServe(program, runWith);
 
@@ -284,6 +288,136 @@ function addOutbox(program: Command, runWith: RunWith): void {
         ),
       );
   }
+}
+
+function addSchedules(program: Command, runWith: RunWith): void {
+  const load = () => import('./commands/schedules.ts');
+  const schedules = program.command('schedules').description('what agents do later, and what ran');
+  schedules
+    .command('list')
+    .description('all of them, and why others do not run')
+    .option('--agent <name>', 'only those of this agent')
+    .addOption(tableOrJson())
+    .action(async (options: { agent?: string; output: 'table' | 'json' }) =>
+      runWith(async (context) => (await load()).listSchedules(context, options)),
+    );
+  schedules
+    .command('show <schedule>')
+    .description('one of them, and what it ran: its id, the beginning of it, or its name')
+    .addOption(tableOrJson())
+    .action(async (wanted: string, options: { output: 'table' | 'json' }) =>
+      runWith(async (context) => (await load()).showSchedule(context, wanted, options)),
+    );
+  schedules
+    .command('add')
+    .description('make one')
+    .option('--agent <name>', 'of this agent')
+    .option('--at <time>', 'once: 2026-03-01T07:00')
+    .option('--every <duration>', 'again and again: 10s, 15m, 2h, 7d')
+    .option('--cron <rule>', 'minute hour day-of-month month day-of-week: "30 7 * * 1-5"')
+    .option('--zone <zone>', "the time zone of --cron; default: the server's")
+    .option('--task <text>', 'what the agent does then')
+    .option('--message <text>', 'what is sent then, as it is')
+    .option('--session <session>', 'in this session')
+    .option('--key <key>', 'in the session that holds this key')
+    .option('--deliver <chat...>', 'to these chats: <gateway>:<chat>[:<thread>]')
+    .addOption(
+      new Option('--misfire <rule>', 'what becomes of missed runs (run_once)').choices([
+        'run_once',
+        'skip',
+        'run_all',
+      ]),
+    )
+    .option('--process <process>', 'it ends with this process')
+    .option('--name <name>', 'what you call it')
+    .addOption(tableOrJson())
+    .action(async (options: AddOptions) =>
+      runWith(async (context) => (await load()).addSchedule(context, options)),
+    );
+  schedules
+    .command('remove <schedule...>')
+    .description('end them, with what is known of their runs')
+    .action(async (wanted: string[]) =>
+      runWith(async (context) => (await load()).removeSchedules(context, wanted)),
+    );
+  schedules
+    .command('run <schedule>')
+    .description('run it now, beside what is planned')
+    .action(async (wanted: string) =>
+      runWith(async (context) => (await load()).runSchedule(context, wanted)),
+    );
+  schedules
+    .command('runs <schedule>')
+    .description('what ran, newest first')
+    .option('--limit <count>', 'only so many (100)', (text) => readCount(text, 1000))
+    .addOption(tableOrJson())
+    .action(async (wanted: string, options: { limit?: number; output: 'table' | 'json' }) =>
+      runWith(async (context) => (await load()).scheduleRuns(context, wanted, options)),
+    );
+}
+
+function addConsent(program: Command, runWith: RunWith): void {
+  const approvals = program.command('approvals').description('what agents ask to be allowed');
+  approvals
+    .command('list', { isDefault: true })
+    .description('what waits, each with the whole of what it would do')
+    .addOption(tableOrJson())
+    .action(async (options: { output: 'table' | 'json' }) =>
+      runWith(async (context) =>
+        (await import('./commands/consent.ts')).listApprovals(context, options),
+      ),
+    );
+  approvals
+    .command('allow <approval...>')
+    .description('let it be done once')
+    .option('--always', 'from now on too: adds a rule for just this to policy.local.yaml')
+    .action(async (ids: string[], options: { always?: boolean }) =>
+      runWith(async (context) => {
+        const { decideApprovals } = await import('./commands/consent.ts');
+        return decideApprovals(context, ids, options.always ? 'allow_always' : 'allow_once');
+      }),
+    );
+  approvals
+    .command('deny <approval...>')
+    .description('do not let it be done')
+    .action(async (ids: string[]) =>
+      runWith(async (context) =>
+        (await import('./commands/consent.ts')).decideApprovals(context, ids, 'deny'),
+      ),
+    );
+
+  const questions = program.command('questions').description('what agents ask people');
+  questions
+    .command('list', { isDefault: true })
+    .description('what waits for an answer')
+    .addOption(tableOrJson())
+    .action(async (options: { output: 'table' | 'json' }) =>
+      runWith(async (context) =>
+        (await import('./commands/consent.ts')).listQuestions(context, options),
+      ),
+    );
+  questions
+    .command('answer <question> <answer...>')
+    .description('answer it: a text, or the number of a choice')
+    .action(async (id: string, words: string[]) =>
+      runWith(async (context) =>
+        (await import('./commands/consent.ts')).answerQuestion(context, id, words.join(' ')),
+      ),
+    );
+}
+
+function addMemory(program: Command, runWith: RunWith): void {
+  program
+    .command('memory')
+    .description('what agents remember')
+    .command('export <agent>')
+    .description('write it to a folder, as Markdown')
+    .option('--to <folder>', 'a folder that is new or empty; default: <agent>-memory')
+    .action(async (agent: string, options: { to?: string }) =>
+      runWith(async (context) =>
+        (await import('./commands/memory.ts')).exportMemory(context, agent, options),
+      ),
+    );
 }
 
 function addAccess(program: Command, runWith: RunWith): void {

@@ -9,6 +9,7 @@ import manifest from '../package.json' with { type: 'json' };
 import { fileAccessStore } from './adapters/access-store/filesystem.ts';
 import { fileAgentCatalog } from './adapters/agent-catalog/filesystem.ts';
 import { fileArtifactStore } from './adapters/artifact-store/filesystem.ts';
+import { workspaceFileReader } from './adapters/artifact-store/workspace-file.ts';
 import { systemClock } from './adapters/clock/system.ts';
 import { FileWatch } from './adapters/config-watch/filesystem.ts';
 import { processGateways } from './adapters/gateway/process.ts';
@@ -16,18 +17,24 @@ import { fileInboxStore } from './adapters/inbox/filesystem.ts';
 import { createLanguageModels } from './adapters/language-model/language-models.ts';
 import { openLog } from './adapters/log/pino.ts';
 import { openRunFiles } from './adapters/run-files/filesystem.ts';
+import { openFileScheduleStore } from './adapters/schedule-store/filesystem.ts';
 import { openFileSessionStore } from './adapters/session-store/filesystem.ts';
+import type { Tools } from './main-tools.ts';
+import { fileToolOutputs } from './adapters/tool-outputs/filesystem.ts';
 import { lockWorkspace, type WorkspaceLock } from './adapters/workspace-lock/filesystem.ts';
 import { readAgentFolder } from './config/agent-folder.ts';
 import { compareConfigs } from './config/compare-config.ts';
+import { watchDirectives } from './config/directives.ts';
 import { type Config, formatFault } from './config/load-config.ts';
 import { readYaml } from './config/yaml-file.ts';
 import { createApp } from './http/app.ts';
 import { listen } from './http/listen.ts';
 import { createHttpServer, limitTimes } from './http/server.ts';
 import type { ModelRef } from './core/agent.ts';
+import { scheduleRules } from './core/schedule/rules.ts';
 import { refusedVariable } from './core/child-environment.ts';
 import type { LanguageModel } from './ports/language-model.ts';
+import { ConsentDesk } from './runtime/consent-desk.ts';
 import { EffectRunner } from './runtime/effects.ts';
 import { GatewayHub } from './runtime/gateways/hub.ts';
 import { watchUse } from './runtime/lifetime.ts';
@@ -35,10 +42,17 @@ import { OutboxView } from './runtime/outbox-view.ts';
 import { Reloading } from './runtime/reloading.ts';
 import type { SessionSettings } from './runtime/rules.ts';
 import { SessionRegistry } from './runtime/session-registry.ts';
+import { surroundingsReader } from './runtime/surroundings.ts';
+import { LazyTools } from './runtime/tools/lazy-tools.ts';
+import { sessionWork } from './runtime/scheduler/session-work.ts';
+import { handOver } from './runtime/scheduler/scheduled-work.ts';
+import { ScheduleDesk } from './runtime/scheduler/schedule-desk.ts';
+import { Scheduler } from './runtime/scheduler/scheduler.ts';
 import { Stopping } from './runtime/stopping.ts';
 
 export { readEnvironment } from './config/environment.ts';
 export { type Config, type ConfigFlags, loadConfig } from './config/load-config.ts';
+export { exportMemory } from './main-memory.ts';
 export { type AgentValidation, validateAgent } from './config/validate-agent.ts';
 export { createWorkspace } from './config/workspace.ts';
 export type { FileFault } from './core/agent.ts';
@@ -109,6 +123,21 @@ async function serveLocked(
     freshMs: AGENT_FRESH_MS,
     cacheSize: config.agents.cacheSize,
   });
+  const artifacts = fileArtifactStore({ dir: config.artifactsPath });
+  const outputs = fileToolOutputs({ dir: config.sessionsPath });
+  const tools = new LazyTools(() =>
+    import('./main-tools.ts').then(({ openTools }) =>
+      openTools({
+        config,
+        clock: systemClock,
+        log,
+        outputs,
+        artifacts,
+        sessions: () => sessions,
+        schedules: { desk: schedules, timezone },
+      }),
+    ),
+  );
   const gatewaysDir = path.join(config.dataDir, 'gateways');
   const hub = new GatewayHub(
     {
@@ -125,7 +154,7 @@ async function serveLocked(
         cwd: config.workspaceRoot,
       }),
       inboxes: fileInboxStore({ dir: gatewaysDir, onSyncFailure: (error) => stopping.fail(error) }),
-      artifacts: fileArtifactStore({ dir: config.artifactsPath }),
+      artifacts,
       access: fileAccessStore({
         path: path.join(config.dataDir, 'access.yaml'),
         freshMs: ACCESS_FRESH_MS,
@@ -147,15 +176,55 @@ async function serveLocked(
     store,
     runner: new EffectRunner({
       models,
-      tools: new Map(),
+      calls: tools,
+      surroundings: surroundingsReader({
+        clock: systemClock,
+        directives: watchDirectives(config.dataDir, {
+          freshMs: AGENT_FRESH_MS,
+          onFault: (fault) => log.warn({}, formatFault(fault)),
+        }),
+        readFile: workspaceFileReader({ root: config.sandbox.workspace, hidden: [config.dataDir] }),
+        freshMs: AGENT_FRESH_MS,
+        memory: async (agent) => (await tools.open()).memoryDirective(agent),
+      }),
       clock: systemClock,
       timezone: config.timezone,
       maxConcurrent: config.models.maxConcurrent,
       chats: hub,
     }),
     settings,
+    outputs,
     defaultAgent: () => reloading.applied.defaultAgent,
     log,
+  });
+  const consent = new ConsentDesk({
+    sessions,
+    agents,
+    allowAlways: async (agent, rule) => (await tools.open()).policies.allowAlways(agent, rule),
+    log,
+  });
+  const timezone = (): string =>
+    config.timezone ?? new Intl.DateTimeFormat().resolvedOptions().timeZone;
+  const scheduler = new Scheduler({
+    store: await openFileScheduleStore({
+      directory: path.join(config.dataDir, 'schedules'),
+      rules: scheduleRules,
+    }),
+    clock: systemClock,
+    log,
+    run: (run, options) =>
+      handOver(
+        sessionWork(() => sessions),
+        run,
+        options,
+      ),
+  });
+  const schedules = new ScheduleDesk({
+    scheduler,
+    agents,
+    clock: systemClock,
+    timezone,
+    defaultAgent: () => reloading.applied.defaultAgent,
   });
   const outbox = new OutboxView(sessions);
   stopping.onFailure = (why) => {
@@ -171,6 +240,8 @@ async function serveLocked(
       agents,
       gateways: hub,
       outbox,
+      consent,
+      schedules,
       reload: () => reload(),
       models: { describe: (model) => describe(models, model) },
       auth: {
@@ -238,6 +309,8 @@ async function serveLocked(
   let stopWatching = (): void => undefined;
   let configWatch: FileWatch | null = null;
   try {
+    // What was asked for by name has to work; what is found by itself is looked for when it is needed.
+    if (config.sandbox.mode === 'bubblewrap') await (await tools.open()).sandbox.ready();
     const report = await sessions.start();
     const place = { host: config.host, port: config.port, isExplicit: config.portExplicit };
     const address = await listen(
@@ -257,7 +330,7 @@ async function serveLocked(
       ephemeral,
     };
     await run.publish(server);
-    await hub.start(sessions, config.gateways);
+    await hub.start(sessions, config.gateways, consent);
     state.isReady = true;
     log.info(
       { url: server.url, config: config.file, epoch: lock.epoch, ...report },
@@ -266,6 +339,7 @@ async function serveLocked(
     if (!isLoopback(address.address)) log.warn(BEYOND_LOOPBACK);
     options.onListening?.(server);
     sessions.resume();
+    await scheduler.start();
     if (state.isReloadAsked) onHangup();
     if (options.reload && config.file !== null && config.reload.enabled) {
       const { debounceMs } = config.reload;
@@ -284,7 +358,8 @@ async function serveLocked(
           const { clients, working } = sessions.load;
           // Whoever writes in a chat finds nobody that would start a server.
           const hasGateways = reloading.applied.gateways.length > 0;
-          return clients > 0 || working > 0 || sessions.isOwing || hasGateways;
+          const hasSchedules = schedules.list().schedules.length > 0;
+          return clients > 0 || working > 0 || sessions.isOwing || hasGateways || hasSchedules;
         },
         lastUse: () => state.usedAt,
         onUnused: () => stopping.stop(),
@@ -300,9 +375,11 @@ async function serveLocked(
     // Whoever asks meanwhile is told that it stops.
     try {
       hub.stopIntake();
+      await scheduler.close();
       if (!stopping.failure) await sessions.close();
     } finally {
       await hub.close();
+      await closeTools(tools);
       http.close();
       http.closeAllConnections();
       await run.retract();
@@ -316,13 +393,22 @@ async function serveLocked(
 const NO_RELOAD =
   'This server was started without a way to read its configuration again; restart it.';
 
-function settingsOf({ session, models, delivery }: Config): SessionSettings {
+function settingsOf(config: Config): SessionSettings {
+  const { session, models, delivery, approvalTimeoutMs } = config;
   return {
     onDisconnect: session.onDisconnect,
     outputBufferSize: session.outputBufferSize,
     modelRetries: models.retries,
     delivery,
+    approvalTimeoutMs,
   };
+}
+
+/** Ends what runs for tools, where any were ever needed. */
+async function closeTools(tools: LazyTools<Tools>): Promise<void> {
+  // What could not be made has nothing that runs.
+  const made = await tools.made?.catch(() => null);
+  await made?.close();
 }
 
 function routingOf({ routes, defaultAgent, delivery }: Config) {

@@ -7,6 +7,7 @@ import { findServer, readServerFile } from './find-server.ts';
 import type { ServerAddress } from './http.ts';
 import type { ResolveServer } from './api-calls.ts';
 import { OperatorClient } from './operator-client.ts';
+import { ScheduleClient } from './schedule-client.ts';
 import { SessionClient } from './session-client.ts';
 import { startServer } from './start-server.ts';
 
@@ -31,6 +32,14 @@ export async function connectOperator(
   options: { signal: AbortSignal },
 ): Promise<OperatorClient> {
   return new OperatorClient(await findOrStart(context, options));
+}
+
+/** As `connect`, for schedules. */
+export async function connectSchedules(
+  context: CliContext,
+  options: { signal: AbortSignal },
+): Promise<ScheduleClient> {
+  return new ScheduleClient(await findOrStart(context, options));
 }
 
 async function findOrStart(

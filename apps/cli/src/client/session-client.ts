@@ -1,9 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import {
   agentListSchema,
+  type ApprovalDecision,
+  approvalListSchema,
+  type ApprovalView,
   chatSessionSchema,
   DuragentError,
   messageAcceptedSchema,
+  questionListSchema,
+  type QuestionView,
   sessionViewSchema,
   type CreateSession,
   type MessageAccepted,
@@ -123,6 +128,43 @@ export class SessionClient {
   }
 
   /** Ends the session; ending it again does nothing. */
+  /** What waits for a person in any session. */
+  async approvals(options: CallOptions): Promise<ApprovalView[]> {
+    const read: Reader<ApprovalView[]> = (body) =>
+      approvalListSchema.safeParse(body).data?.approvals ?? null;
+    return await this.#calls.call({ method: 'GET', path: '/api/v1/approvals' }, read, options);
+  }
+
+  async questions(options: CallOptions): Promise<QuestionView[]> {
+    const read: Reader<QuestionView[]> = (body) =>
+      questionListSchema.safeParse(body).data?.questions ?? null;
+    return await this.#calls.call({ method: 'GET', path: '/api/v1/questions' }, read, options);
+  }
+
+  /** Decides once: nobody knows what a lost answer said. @throws DuragentError not_found, conflict */
+  async decide(
+    session: string,
+    approval: string,
+    decision: ApprovalDecision,
+    options: CallOptions,
+  ): Promise<void> {
+    const path = `${pathOf(session)}/approvals/${encodeURIComponent(approval)}`;
+    const request = { method: 'POST', path, body: { decision } } as const;
+    await this.#calls.call(request, accept, { ...options, patienceMs: 0 });
+  }
+
+  /** @throws DuragentError not_found, conflict, invalid_request */
+  async answer(
+    session: string,
+    question: string,
+    answer: string,
+    options: CallOptions,
+  ): Promise<void> {
+    const path = `${pathOf(session)}/questions/${encodeURIComponent(question)}`;
+    const request = { method: 'POST', path, body: { answer } } as const;
+    await this.#calls.call(request, accept, { ...options, patienceMs: 0 });
+  }
+
   async end(session: string, reason: 'user' | 'reset', options: CallOptions): Promise<void> {
     await this.#calls.call(
       { method: 'DELETE', path: `${pathOf(session)}?reason=${reason}` },

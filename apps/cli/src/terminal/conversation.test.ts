@@ -12,18 +12,18 @@ const at = '2026-01-01T00:00:00.000Z';
 const usage = { input_tokens: 1, output_tokens: 1 };
 const session = { session: 'session_x', agent: 'helper' } as SessionView;
 
-/** A session without a server: each message is answered by `answer`, or not at all where that is null. */
+/** A session without a server: each message is answered by `reply`, or not at all where that is null. */
 class FakeSession {
   readonly calls: string[] = [];
   readonly #frames: ClientFrame[] = [{ kind: 'delta', delta: { type: 'caught_up', seq: 0 } }];
   #wake: () => void = () => undefined;
   #seq = 0;
   #turn: string | null = null;
-  readonly answer: ((text: string) => string) | null;
+  readonly reply: ((text: string) => string) | null;
   readonly outcome: string;
 
-  constructor(answer: ((text: string) => string) | null, outcome = 'completed') {
-    this.answer = answer;
+  constructor(reply: ((text: string) => string) | null, outcome = 'completed') {
+    this.reply = reply;
     this.outcome = outcome;
   }
 
@@ -77,7 +77,7 @@ class FakeSession {
     });
     this.#turn = `turn_${this.calls.length}`;
     this.record({ type: 'turn_started', turn: this.#turn, trigger: [id] });
-    if (this.answer !== null) setTimeout(() => this.finish(this.answer?.(text) ?? ''), 10);
+    if (this.reply !== null) setTimeout(() => this.finish(this.reply?.(text) ?? ''), 10);
     return Promise.resolve({ seq, message_id: id, turn: null });
   }
 
@@ -102,6 +102,16 @@ class FakeSession {
 
   cancel(): Promise<void> {
     this.calls.push('cancel');
+    return Promise.resolve();
+  }
+
+  decide(_: string, approval: string, decision: string): Promise<void> {
+    this.calls.push(`${decision} ${approval}`);
+    return Promise.resolve();
+  }
+
+  answer(_: string, question: string, text: string): Promise<void> {
+    this.calls.push(`answer ${question} ${text}`);
     return Promise.resolve();
   }
 
@@ -268,5 +278,103 @@ describe('Conversation', () => {
     expect(notes.text).toBe(
       'Connection lost; trying again …\nThe server was stopped.\nConnected again.\n',
     );
+  });
+});
+
+describe('what waits for people', () => {
+  const approval = (n: number, always: string | null = null) => ({
+    type: 'approval_requested',
+    turn: 'turn_1',
+    call: `call_${String(n)}`,
+    approval: `appr_${String(n)}`,
+    tool: 'bash',
+    shown: 'ls',
+    reason: 'no rule allows it',
+    always,
+    deliveries: [],
+  });
+  const question = (choices?: string[]) => ({
+    type: 'question_asked',
+    turn: 'turn_1',
+    call: 'call_9',
+    question: 'q_9',
+    text: 'Which?',
+    ...(choices ? { choices } : {}),
+    deliveries: [],
+  });
+
+  async function asked(about: Record<string, unknown>, more: { readOnly?: boolean } = {}) {
+    const fake = new FakeSession(null);
+    fake.record(about);
+    const all = converse(fake, more);
+    await until(() => all.conversation.asked !== null);
+    const type = async (...lines: string[]): Promise<string[]> => {
+      for (const line of lines) await all.conversation.submit(line);
+      all.conversation.leave('detached');
+      await all.running;
+      return fake.calls;
+    };
+    return { ...all, fake, type };
+  }
+
+  it.each([
+    ['y', 'allow_once'],
+    [' Y ', 'allow_once'],
+    ['a', 'allow_always'],
+    ['n', 'deny'],
+    ['/approve', 'allow_once'],
+    ['/approve always', 'allow_always'],
+    ['/approve appr_1', 'allow_once'],
+    ['/approve appr_1 always', 'allow_always'],
+    ['/deny', 'deny'],
+    ['/deny appr_1', 'deny'],
+  ])('is decided by %j: %s', async (line, decision) => {
+    const { type } = await asked(approval(1, 'bash:ls'));
+    expect(await type(line)).toEqual([`${decision} appr_1`]);
+  });
+
+  it.each(['yes', 'no', 'y y', 'ok', '1'])('is not decided by %j, which is said', async (line) => {
+    const { type } = await asked(approval(1));
+    expect(await type(line)).toEqual([`post ${line}`]);
+  });
+
+  it('is not decided where the command is wrong, and nothing is sent', async () => {
+    const { type, notes } = await asked(approval(1));
+    expect(await type('/approve appr_2', '/deny appr_2', '/approve it', '/answer 1')).toEqual([]);
+    expect(notes.text.match(/No such approval waits/g)).toHaveLength(2);
+  });
+
+  it('is nothing any more once somebody else has decided', async () => {
+    const { fake, conversation, type } = await asked(approval(1));
+    fake.record({ type: 'approval_decided', call: 'call_1', decision: 'deny', by: 'telegram:7' });
+    await until(() => conversation.asked === null);
+    expect(await type('y')).toEqual(['post y']);
+  });
+
+  it('is decided nowhere that is read-only', async () => {
+    const { type, notes } = await asked(approval(1), { readOnly: true });
+    expect(await type('y', 'n', '/approve', '/deny')).toEqual([]);
+    expect(notes.text.match(/read-only/g)).toHaveLength(4);
+  });
+
+  it.each([
+    ['1', 'dark blue'],
+    ['/answer 2', '1'],
+    ['/answer q_9 2', '1'],
+    ['/answer dark blue', 'dark blue'],
+  ])('is answered by %j: %s', async (line, answer) => {
+    // The number counts, also where another choice is that number.
+    const { type } = await asked(question(['dark blue', '1']));
+    expect(await type(line)).toEqual([`answer q_9 ${answer}`]);
+  });
+
+  it.each(['3', '0', 'y'])('with choices is not answered by %j, which is said', async (line) => {
+    const { type } = await asked(question(['red', 'blue']));
+    expect(await type(line)).toEqual([`post ${line}`]);
+  });
+
+  it('without choices is answered by whatever is said, as anywhere', async () => {
+    const { type } = await asked(question());
+    expect(await type('y', '/answer /etc/hosts')).toEqual(['post y', 'answer q_9 /etc/hosts']);
   });
 });

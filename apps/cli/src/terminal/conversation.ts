@@ -1,5 +1,6 @@
-import type { SessionView, TurnOutcome } from '@duragent/protocol';
+import type { ApprovalDecision, SessionView, TurnOutcome } from '@duragent/protocol';
 import type { SessionClient } from '../client/session-client.ts';
+import { choiceAt, type OpenAsk, OpenAsks } from './open-asks.ts';
 import type { Stage } from './stage.ts';
 import { Sanitizer, rawFilter, sanitize, type TextFilter } from './sanitize.ts';
 import { readSlashCommand, runSlashCommand } from './slash-commands.ts';
@@ -31,6 +32,12 @@ export interface ConversationOptions {
   onClear?: () => void;
 }
 
+/** What is pressed, and Enter, while an approval waits. */
+const keys: ReadonlyMap<string, ApprovalDecision> = new Map([
+  ['y', 'allow_once'],
+  ['a', 'allow_always'],
+  ['n', 'deny'],
+]);
 /** Messages that wait for the connection; more are refused. */
 const MAX_UNSENT = 100;
 /** A second Ctrl-C within this time leaves. */
@@ -42,6 +49,7 @@ const SEND_REST_MS = 2_000;
 export class Conversation {
   readonly options: ConversationOptions;
   readonly #watch = new TurnWatch();
+  readonly #asks = new OpenAsks();
   readonly #transcript: Transcript;
   readonly #leaving = new AbortController();
   /** Messages outlive the leaving for a moment. */
@@ -100,6 +108,7 @@ export class Conversation {
           this.options.stage.note('Connected again.', 'quiet');
         } else if (frame.kind === 'event') {
           this.#watch.apply(frame.event);
+          this.#asks.apply(frame.event);
           if (this.#transcript.live && frame.event.type === 'turn_finished') {
             this.#lastOutcome = this.#watch.lastOutcome;
             // The next turn may be cancelled too.
@@ -151,10 +160,43 @@ export class Conversation {
   /** Takes a line that was typed: a message, or a command that begins with `/`. */
   async submit(text: string): Promise<void> {
     const command = readSlashCommand(text);
-    if (command !== null) await this.#guard(() => runSlashCommand(this, command));
+    const key = this.options.echo && !this.options.readOnly ? this.#keyOf(text.trim()) : null;
+    if (command !== null) await this.#guard(() => runSlashCommand(this, command, text));
+    else if (key) await this.#guard(key);
     else if (this.options.readOnly)
       this.options.stage.note('This is read-only: nothing is sent.', 'warning');
     else this.#send(text);
+  }
+
+  /** What waits for a person; null: nothing. */
+  get asked(): OpenAsk | null {
+    return this.#asks.first;
+  }
+
+  /** What a short line means while something waits: `y`, `a`, `n`, or the number of a choice. */
+  #keyOf(line: string): (() => Promise<void>) | null {
+    const ask = this.asked;
+    if (ask?.kind === 'approval') {
+      const decision = keys.get(line.toLowerCase());
+      return decision ? () => this.decide(ask, decision) : null;
+    }
+    const choice = ask ? choiceAt(ask, line) : undefined;
+    return ask && choice !== undefined ? () => this.answer(ask, choice) : null;
+  }
+
+  /** The open approval or question of this id, or the first of its kind. */
+  findAsk(kind: OpenAsk['kind'], id: string): OpenAsk | null {
+    return this.#asks.find(kind, id);
+  }
+
+  async decide({ id }: OpenAsk, decision: ApprovalDecision): Promise<void> {
+    const { client, session } = this.options;
+    await client.decide(session.session, id, decision, { signal: this.signal });
+  }
+
+  async answer({ id }: OpenAsk, answer: string): Promise<void> {
+    const { client, session } = this.options;
+    await client.answer(session.session, id, answer, { signal: this.signal });
   }
 
   /** Ctrl-C: cancels what works; the second leaves. */

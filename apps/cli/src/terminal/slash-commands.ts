@@ -1,9 +1,12 @@
+import type { ApprovalDecision } from '@duragent/protocol';
 import { sanitizeLine } from './sanitize.ts';
 import type { Conversation } from './conversation.ts';
+import { choiceAt } from './open-asks.ts';
 
 interface SlashCommand {
   about: string;
-  run(conversation: Conversation): Promise<void> | void;
+  /** `args`: what was typed behind its name. */
+  run(conversation: Conversation, args: string): Promise<void> | void;
 }
 
 /** What can be typed instead of a message. */
@@ -13,6 +16,9 @@ const slashCommands: Readonly<Record<string, SlashCommand>> = {
   history: { about: 'shows the conversation again', run: (conversation) => conversation.retell() },
   clear: { about: 'empties the screen', run: (conversation) => conversation.options.onClear?.() },
   reset: { about: 'ends this session and begins a new one', run: reset },
+  approve: { about: 'allows what waits: [approval] [always]', run: approve },
+  deny: { about: 'denies what waits: [approval]', run: deny },
+  answer: { about: 'answers what is asked: [question] <answer>', run: answer },
   detach: {
     about: 'leaves; the session goes on',
     run: (conversation) => conversation.leave('detached'),
@@ -27,10 +33,14 @@ export function readSlashCommand(text: string): string | null {
 }
 
 /** Runs it, or says that there is none of that name. */
-export async function runSlashCommand(conversation: Conversation, name: string): Promise<void> {
+export async function runSlashCommand(
+  conversation: Conversation,
+  name: string,
+  text: string,
+): Promise<void> {
   const command = Object.hasOwn(slashCommands, name) ? slashCommands[name] : undefined;
   if (command !== undefined) {
-    await command.run(conversation);
+    await command.run(conversation, text.slice(name.length + 1).trim());
     return;
   }
   const known = Object.keys(slashCommands).map((one) => `/${one}`);
@@ -62,6 +72,41 @@ async function status({ options, signal }: Conversation): Promise<void> {
     `so far   ${String(view.turns)} turns, ${String(read)} tokens in, ${String(written)} out`,
   ];
   options.stage.note(lines.join('\n'), 'quiet');
+}
+
+async function approve(conversation: Conversation, args: string): Promise<void> {
+  const match = /^(appr_\w+)?\s*(always)?$/.exec(args);
+  if (!match) {
+    conversation.options.stage.note('/approve [approval] [always]', 'warning');
+    return;
+  }
+  await decide(conversation, match[1] ?? '', match[2] ? 'allow_always' : 'allow_once');
+}
+
+async function deny(conversation: Conversation, args: string): Promise<void> {
+  await decide(conversation, args, 'deny');
+}
+
+async function decide(
+  conversation: Conversation,
+  id: string,
+  decision: ApprovalDecision,
+): Promise<void> {
+  const { readOnly, stage } = conversation.options;
+  const ask = conversation.findAsk('approval', id);
+  if (readOnly) stage.note('This is read-only: nothing is decided here.', 'warning');
+  else if (!ask) stage.note('No such approval waits in this session.', 'warning');
+  else await conversation.decide(ask, decision);
+}
+
+async function answer(conversation: Conversation, args: string): Promise<void> {
+  const { readOnly, stage } = conversation.options;
+  const [, id = '', text = ''] = /^(q_\w+)?\s*(.*)$/s.exec(args) ?? [];
+  const ask = conversation.findAsk('question', id);
+  if (readOnly) stage.note('This is read-only: nothing is answered here.', 'warning');
+  else if (!ask || text === '')
+    stage.note('/answer [question] <answer>; none such waits, or the answer is empty.', 'warning');
+  else await conversation.answer(ask, choiceAt(ask, text) ?? text);
 }
 
 async function reset(conversation: Conversation): Promise<void> {

@@ -276,6 +276,81 @@ describe('messages of people', () => {
   });
 });
 
+describe('what waits for people', () => {
+  const request = {
+    ...common,
+    seq: 1,
+    type: 'approval_requested',
+    turn: 'turn_1',
+    call: 'call_1',
+    approval: 'appr_1',
+    tool: 'bash',
+    shown: 'ls',
+    command: { argv: ['ls'], cwd: '/work', env: {} },
+    hash: '00',
+    reason: 'no rule allows it',
+    always: null,
+    expires_at: null,
+    deliveries: [],
+  } as const satisfies SessionEvent;
+
+  it('shows all of what an approval is about, and how to decide', () => {
+    const { transcript, told } = setUp();
+    const command = { argv: ['ls'], cwd: '/work', env: { A: '1', B: '2' } };
+    transcript.event({ ...request, command, always: 'bash:ls' });
+    expect(told).toEqual([
+      'note: 🔐 bash asks for consent:\n│ ls\nin /work A=1 B=2\nno rule allows it\ny and Enter allows it once, a allows it always, n denies it.',
+    ]);
+  });
+
+  it('writes out what cannot be seen, wherever it stands', () => {
+    const { transcript, told } = setUp();
+    const odd = '\u202ea\u001b[2Jb\r\u009bc\u00ad\u{e0041}';
+    const seen = '⟨U+202E⟩a⟨U+001B⟩[2Jb⟨U+000D⟩⟨U+009B⟩c⟨U+00AD⟩⟨U+E0041⟩';
+    const command = { argv: ['x'], cwd: odd, env: { [odd]: odd } };
+    transcript.event({ ...request, tool: odd, shown: odd, reason: odd, command });
+    transcript.event({
+      ...common,
+      seq: 2,
+      type: 'question_asked',
+      turn: 'turn_1',
+      call: 'call_2',
+      question: 'q_1',
+      text: odd,
+      choices: [odd, 'no'],
+      expires_at: null,
+      deliveries: [],
+    });
+    expect(told).toEqual([
+      `note: 🔐 ${seen} asks for consent:\n│ ${seen}\nin ${seen} ${seen}=${seen}\n${seen}\ny and Enter allows it once, n denies it.`,
+      `note: ❓ ${seen}\n1. ${seen}\n2. no\nThe number and Enter picks one.`,
+    ]);
+  });
+
+  it('lets no line of a command pass for a word of ours', () => {
+    const { transcript, told } = setUp();
+    transcript.event({ ...request, shown: 'rm -rf x\n\nin /tmp\nn denies it.' });
+    expect(told[0]).toContain('consent:\n│ rm -rf x\n│ \n│ in /tmp\n│ n denies it.\nin /work\n');
+  });
+
+  it('says who decided or answered, and that nobody did', () => {
+    const { transcript, told } = setUp();
+    const decided = { ...common, seq: 2, turn: 'turn_1', call: 'call_1', approval: 'appr_1' };
+    const type = 'approval_decided';
+    transcript.event({ ...decided, type, decision: 'allow_once', by: 'telegram:\u001b[31m7' });
+    transcript.event({ ...decided, type, decision: 'expire', by: 'server' });
+    const answered = { ...common, seq: 3, turn: 'turn_1', call: 'call_2', question: 'q_1' };
+    transcript.event({ ...answered, type: 'question_answered', answer: 'a\u202eb', by: 'cli' });
+    transcript.event({ ...answered, type: 'question_answered', answer: null, by: 'server' });
+    expect(told).toEqual([
+      'note: ✓ Allowed once (telegram:7)',
+      'note: ✗ Nobody allowed it in time (server)',
+      'note: Answered: a⟨U+202E⟩b (cli)',
+      'note: Nobody answered in time.',
+    ]);
+  });
+});
+
 describe('what else happens', () => {
   it('shows tool calls on one line each, their result folded', () => {
     const { transcript, told } = setUp();
@@ -305,6 +380,16 @@ describe('what else happens', () => {
     transcript.event(finished('failed'));
     expect(told[0]).toBe('note: No key. Set one.');
     expect(told[1]).toContain('failed');
+  });
+
+  it('names the model that failed, where one was called', () => {
+    const { transcript, told } = setUp();
+    const error = { code: 'model_failed', message: 'It is gone.' };
+    const failed = { ...common, turn: 'turn_1', step: 1, attempt: 1, error };
+    for (const model of ['echo/echo', '']) {
+      transcript.event({ ...failed, seq: ++seq, type: 'model_call_failed', model });
+    }
+    expect(told).toEqual(['note: echo/echo: It is gone.', 'note: It is gone.']);
   });
 
   it('tells of turns in the history only when they did not complete', () => {

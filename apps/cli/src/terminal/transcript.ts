@@ -8,7 +8,9 @@ import {
   type SessionEvent,
   type StoredEvent,
   type TurnOutcome,
+  visible,
 } from '@duragent/protocol';
+import { howTo, quoted } from './open-asks.ts';
 import { Draft } from './draft.ts';
 import type { Stage } from './stage.ts';
 import { sanitize, sanitizeLine, type TextFilter } from './sanitize.ts';
@@ -99,11 +101,30 @@ export class Transcript {
       case 'model_call_failed': {
         this.#draft.pause();
         const next = event.retry === undefined ? '' : ' Trying again …';
-        stage.note(sanitize(`${event.model}: ${event.error.message}${next}`), 'warning');
+        // Before a model was chosen there is none to name.
+        const model = event.model === '' ? '' : `${event.model}: `;
+        stage.note(sanitize(`${model}${event.error.message}${next}`), 'warning');
         return;
       }
       case 'tool_started':
         return;
+      case 'approval_requested':
+        this.#expect(event.deliveries);
+        this.#ask(`🔐 ${visible(event.tool)} asks for consent:\n${requestText(event)}`, event);
+        return;
+      case 'approval_decided':
+        stage.note(`${decisionWords[event.decision]} (${sanitizeLine(event.by)})`, 'quiet');
+        return;
+      case 'question_asked':
+        this.#expect(event.deliveries);
+        this.#ask(`❓ ${visible(event.text)}`, event);
+        return;
+      case 'question_answered': {
+        const { answer, by } = event;
+        const text = answer === null ? 'Nobody answered in time.' : `Answered: ${visible(answer)}`;
+        stage.note(answer === null ? text : `${text} (${sanitizeLine(by)})`, 'quiet');
+        return;
+      }
       case 'tool_finished': {
         const [first = '', ...more] = sanitize(event.content).trim().split('\n');
         const name = this.#tools.get(event.call) ?? event.call;
@@ -160,11 +181,20 @@ export class Transcript {
       }
       case 'session_started':
       case 'turn_started':
+      // What the model is told of long ago is no part of the conversation.
+      case 'history_summarized':
+      case 'summary_failed':
       // Only its end matters to who looks on.
       case 'delivery_started':
       case 'preview_posted':
         return;
     }
+  }
+
+  /** Nothing may hide in what a person decides about: what cannot be seen is written out. */
+  #ask(text: string, event: EventOf<'approval_requested' | 'question_asked'>): void {
+    this.#draft.pause();
+    this.#stage.note(`${text}\n${visible(howTo(event))}`, 'warning');
   }
 
   /** Remembers where deliveries go. */
@@ -269,6 +299,21 @@ const resumeWords: Readonly<Record<EventOf<'turn_resumed'>['cause'], string>> = 
 const dropWords: Readonly<Record<EventOf<'message_dropped'>['reason'], string>> = {
   overflow: 'too many waited',
   busy: 'a turn worked',
+};
+
+function requestText({ shown, command, reason }: EventOf<'approval_requested'>): string {
+  const env = Object.entries(command?.env ?? {}).map(([name, value]) => `${name}=${value}`);
+  const where = command ? `in ${[command.cwd, ...env].join(' ')}` : '';
+  return [quoted(visible(shown)), visible(where), visible(reason)]
+    .filter((line) => line !== '')
+    .join('\n');
+}
+
+const decisionWords: Readonly<Record<EventOf<'approval_decided'>['decision'], string>> = {
+  allow_once: '✓ Allowed once',
+  allow_always: '✓ Allowed, always',
+  deny: '✗ Denied',
+  expire: '✗ Nobody allowed it in time',
 };
 
 const outcomeWords: Readonly<Record<TurnOutcome, string>> = {

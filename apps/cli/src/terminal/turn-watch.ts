@@ -53,11 +53,17 @@ export class TurnWatch {
       case 'notice':
       case 'setting_changed':
       case 'model_call_failed':
+      case 'approval_requested':
+      case 'approval_decided':
+      case 'question_asked':
+      case 'question_answered':
       case 'tool_started':
       case 'tool_finished':
       case 'turn_paused':
       case 'turn_resumed':
       case 'recovered':
+      case 'history_summarized':
+      case 'summary_failed':
         return;
     }
   }

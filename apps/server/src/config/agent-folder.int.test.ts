@@ -184,9 +184,7 @@ describe('faults', () => {
     const { agent, warnings } = await readAgentFolder(dir);
     expect(agent).not.toBeNull();
     expect(shown(warnings)).toEqual([
-      'agent.yaml:7:3: tools is checked but has no effect in this version',
       'agent.yaml:8:13: budget.day_usd is checked but has no effect in this version',
-      'agent.yaml:10:37: access.approvers is checked but has no effect in this version',
     ]);
   });
 });

@@ -11,7 +11,9 @@ import {
   type AgentText,
 } from '../core/agent-spec.ts';
 import { usesTime } from '../core/templates.ts';
+import { readSkills } from './agent-skills.ts';
 import { changedKeys } from './changed-keys.ts';
+import { readDirectives } from './directives.ts';
 import { openFolder, type Folder } from './folder.ts';
 import { readYaml } from './yaml-file.ts';
 import type { Path } from './yaml-issues.ts';
@@ -28,8 +30,8 @@ export interface AgentReading {
 }
 
 /**
- * Reads an agent from its folder: agent.yaml and the texts it names. Nothing outside the folder
- * is read, also not by symbolic links. What is wrong with the files is a value.
+ * Reads an agent from its folder: agent.yaml, the texts it names, its directives and skills. Nothing outside
+ * the folder is read, also not by symbolic links. What is wrong with the files is a value.
  */
 export async function readAgentFolder(dir: string): Promise<AgentReading> {
   const folder = openFolder(dir);
@@ -47,7 +49,7 @@ export async function readAgentFolder(dir: string): Promise<AgentReading> {
   const document = yaml.value;
   const place = (path: Path, message: string): FileFault =>
     yaml.at(path, message) ?? start(message);
-  const spec = await readSpec(folder, document, place);
+  const spec = await readSpec(dir, folder, document, place);
   const faults = [...nameFaults(dir, document, place), ...spec.faults];
   const agent = agentFromDocument(document, { home: resolve(dir), hash: folder.hash(), ...spec });
   return { agent: faults.length > 0 ? null : agent, faults, warnings: spec.warnings, unchanged };
@@ -64,7 +66,12 @@ function nameFaults(dir: string, { form, metadata }: AgentDocument, place: Placi
 }
 
 /** What `spec` takes from other files, and what is to be said about its keys. */
-async function readSpec(folder: Folder, { form, spec }: AgentDocument, place: Placing) {
+async function readSpec(
+  dir: string,
+  folder: Folder,
+  { form, spec }: AgentDocument,
+  place: Placing,
+) {
   const at: Placing = (path, message) => place(form === 'long' ? ['spec', ...path] : path, message);
   const faults: FileFault[] = [];
   const warnings: FileFault[] = [];
@@ -92,12 +99,19 @@ async function readSpec(folder: Folder, { form, spec }: AgentDocument, place: Pl
     if (script.ok) models[index] = { ...model, name: script.path };
     else faults.push(at(path, `the script ${model.name}: ${script.reason}`));
   }
+  const skills = await readSkills(folder, dir, spec.skills_dir);
+  if (skills.reason !== null) faults.push(at(['skills_dir'], `skills_dir: ${skills.reason}`));
+  faults.push(...skills.faults);
+  const directives = await readDirectives(folder, dir);
+  faults.push(...directives.faults);
+  warnings.push(...skills.warnings);
   for (const path of changedKeys(spec, defaultSpec, agentKeysWithoutEffect)) {
     warnings.push(at(path, `${path.join('.')} is checked but has no effect in this version`));
   }
   const order = ({ file }: FileFault): number => (file.endsWith('.yaml') ? 0 : 1);
   warnings.sort((a, b) => order(a) - order(b) || a.line - b.line || a.column - b.column);
-  return { faults, warnings, texts, models };
+  const { text } = directives;
+  return { faults, warnings, texts, models, directives: text, skills: skills.skills };
 }
 
 type Text = { ok: true; text: string; file: string | null } | { ok: false; reason: string };

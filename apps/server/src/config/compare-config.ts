@@ -64,6 +64,10 @@ const keys: Record<keyof Config, readonly Key[]> = {
   ],
   sessionsPath: [restart('services.session.path', (config) => config.sessionsPath)],
   artifactsPath: [restart('services.artifacts.path', (config) => config.artifactsPath)],
+  memoryPath: [restart('services.memory.path', (config) => config.memoryPath)],
+  approvalTimeoutMs: [live('approvals.timeout', (config) => config.approvalTimeoutMs)],
+  sandbox: [restart('sandbox', (config) => config.sandbox)],
+  searchKey: [restart('BRAVE_API_KEY', (config) => config.searchKey)],
   models: [
     live('models.retry.attempts', (config) => config.models.retries),
     restart('models.max_concurrent', (config) => config.models.maxConcurrent),

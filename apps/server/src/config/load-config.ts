@@ -1,5 +1,5 @@
 import { DuragentError, type OnDisconnect } from '@duragent/protocol';
-import { homedir } from 'node:os';
+import { homedir, userInfo } from 'node:os';
 import { isAbsolute, join, relative, resolve } from 'node:path';
 import { parseEnv } from 'node:util';
 import type { z } from 'zod';
@@ -59,6 +59,19 @@ export interface Config {
   dataDir: string;
   sessionsPath: string;
   artifactsPath: string;
+  memoryPath: string;
+  /** How long an approval waits, in ms; 0: for ever. */
+  approvalTimeoutMs: number;
+  sandbox: {
+    mode: 'auto' | 'trust' | 'bubblewrap';
+    network: 'all' | 'none';
+    /** Where commands run and may write. */
+    workspace: string;
+    /** The homes of who runs this, which commands do not see. */
+    homes: string[];
+  };
+  /** For the Brave Search API; null: there is none. */
+  searchKey: string | null;
   /** What child processes may see of this one's environment. */
   childEnvironment: Record<string, string>;
   agents: { path: string; cacheSize: number };
@@ -161,6 +174,15 @@ export async function loadConfig(options: {
     dataDir,
     sessionsPath: paths.services.session.path,
     artifactsPath: paths.services.artifacts.path,
+    memoryPath: paths.services.memory.path,
+    approvalTimeoutMs: file.approvals.timeout,
+    sandbox: {
+      mode: file.sandbox.mode,
+      network: file.sandbox.network,
+      workspace: place.file === null ? place.workspaceRoot : fromFile(file.sandbox.workspace),
+      homes: [...new Set([home, userInfo().homedir])],
+    },
+    searchKey: env['BRAVE_API_KEY'] || null,
     childEnvironment: childEnvironment(options.env),
     agents: { path: agentsPath, cacheSize: file.agents.cache_size },
     defaultAgent: file.default_agent,

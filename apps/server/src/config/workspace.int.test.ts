@@ -2,8 +2,10 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { policyFileSchema } from '../core/policy/policy-file.ts';
 import { readAgentFolder } from './agent-folder.ts';
 import { createWorkspace } from './workspace.ts';
+import { readYaml } from './yaml-file.ts';
 
 let root: string;
 let data: string;
@@ -28,12 +30,26 @@ it('makes a workspace whose agent loads, for its owner only', async () => {
     'agents/assistant/SOUL.md',
     'agents/assistant/SYSTEM_PROMPT.md',
     'agents/assistant/agent.yaml',
+    'policy.yaml',
   ]);
   for (const path of made) {
     expect(await modeOf(path)).toBe((await stat(path)).isDirectory() ? '700' : '600');
   }
   const ignored = await readFile(join(data, '.gitignore'), 'utf8');
-  expect(ignored.split('\n')).toEqual(['LOCK', 'EPOCH', 'run/', 'auth/', 'logs/', '']);
+  expect(ignored.split('\n')).toEqual([
+    'LOCK',
+    'EPOCH',
+    'run/',
+    'auth/',
+    'logs/',
+    'agents/*/policy.local.yaml',
+    '',
+  ]);
+  const policy = await readFile(join(data, 'policy.yaml'), 'utf8');
+  expect(readYaml(policy, 'policy.yaml', policyFileSchema)).toMatchObject({
+    ok: true,
+    value: { mode: 'ask' },
+  });
   const { agent, warnings } = await readAgentFolder(join(data, 'agents', 'assistant'));
   expect(agent).toMatchObject({
     models: [{ provider: 'auto' }],
@@ -58,7 +74,7 @@ it('adds no agent where there are some, also elsewhere', async () => {
   await mkdir(join(agentsDir, 'mine'), { recursive: true });
   await createWorkspace(data, { agentsDir });
   expect(await readdir(agentsDir)).toEqual(['mine']);
-  expect(await readdir(data)).toEqual(['.gitignore']);
+  expect(await readdir(data)).toEqual(['.gitignore', 'policy.yaml']);
 });
 
 it('made by many at once, is made once and whole', async () => {

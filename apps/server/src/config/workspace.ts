@@ -8,8 +8,8 @@ import { errorCode } from './text-file.ts';
 const STARTER = 'assistant';
 
 /**
- * Makes a data directory (0700, its files 0600) with its .gitignore and, where there is no agent
- * yet, the starter agent. What exists is left as it is.
+ * Makes a data directory (0700, its files 0600) with its .gitignore, a policy and, where there is no
+ * agent yet, the starter agent. What exists is left as it is.
  * @param options.agentsDir where agents lie, if not in the data directory.
  * @returns absolute paths of what was made; empty: everything was there.
  */
@@ -22,6 +22,7 @@ export async function createWorkspace(
   await makeFolder(dataDir, made);
   // Packages are published without files of this name.
   await copyFile(join(templates, 'gitignore'), join(dataDir, '.gitignore'), made);
+  await copyFile(join(templates, 'policy.yaml'), join(dataDir, 'policy.yaml'), made);
   await makeFolder(agentsDir, made);
   if (await holdsFolders(agentsDir)) return made;
   await copyStarter(join(templates, 'agents', STARTER), join(agentsDir, STARTER), made);

@@ -40,7 +40,9 @@ describe('the two forms', () => {
     });
     const texts = { soul: 's', system_prompt: 'p', instructions: 'i' };
     const models = modelsOf(document.spec);
-    expect(agentFromDocument(document, { home: '/a', hash: 'h', texts, models })).toEqual({
+    const skills = [{ name: 'pdf', description: 'd', dir: '/a/skills/pdf' }];
+    const files = { home: '/a', hash: 'h', texts, models, directives: 'd', skills };
+    expect(agentFromDocument(document, files)).toEqual({
       name: 'a',
       description: '',
       version: '1.0.0',
@@ -60,6 +62,7 @@ describe('the two forms', () => {
       soul: 's',
       systemPrompt: 'p',
       instructions: 'i',
+      directives: 'd',
       greeting: null,
       session: {
         onDisconnect: null,
@@ -67,8 +70,14 @@ describe('the two forms', () => {
         turnTimeoutMs: 300_000,
         maxHistoryTokens: 10,
         maxToolResultTokens: 8000,
+        toolResultTruncation: 'head',
+        toolResultKeepFirst: 2,
+        toolResultKeepLast: 5,
+        summarize: true,
       },
       access: { ...defaultAccess, queue: { ...defaultAccess.queue, mode: 'steer' } },
+      tools: [],
+      skills,
     });
   });
 });

@@ -1,8 +1,9 @@
 import { agentNameSchema, labelsSchema, onDisconnectSchema } from '@duragent/protocol';
 import { z } from 'zod';
 import { accessOf, accessSchema } from './agent-access.ts';
-import type { Agent, ModelRef } from './agent.ts';
+import { type Agent, type AgentTool, builtinTools, type ModelRef } from './agent.ts';
 import { budgetSchema, durationSchema, section } from './schema-parts.ts';
+import type { Skill } from './skills.ts';
 
 /** agent.yaml in whichever form it was written: the long one, with every default filled in. */
 export interface AgentDocument {
@@ -27,9 +28,12 @@ export function agentFromDocument(
     hash: string;
     texts: Record<AgentText, string>;
     models: [ModelRef, ...ModelRef[]];
+    directives: string;
+    skills: readonly Skill[];
   },
 ): Agent {
   const { metadata, spec } = document;
+  const { context } = spec.session;
   return {
     ...metadata,
     hash: files.hash,
@@ -38,16 +42,36 @@ export function agentFromDocument(
     soul: files.texts.soul,
     systemPrompt: files.texts.system_prompt,
     instructions: files.texts.instructions,
+    directives: files.directives,
     greeting: spec.greeting,
     session: {
       onDisconnect: spec.session.on_disconnect,
       maxToolIterations: spec.session.max_tool_iterations,
       turnTimeoutMs: spec.session.turn_timeout,
-      maxHistoryTokens: spec.session.context.max_history_tokens,
-      maxToolResultTokens: spec.session.context.max_tool_result_tokens,
+      maxHistoryTokens: context.max_history_tokens,
+      maxToolResultTokens: context.max_tool_result_tokens,
+      toolResultTruncation: context.tool_result_truncation,
+      toolResultKeepFirst: context.tool_result_keep_first,
+      toolResultKeepLast: context.tool_result_keep_last,
+      summarize: context.summarize,
     },
     access: accessOf(spec.access),
+    tools: spec.tools.map(toolOf),
+    skills: files.skills,
   };
+}
+
+function toolOf(tool: ToolSpec): AgentTool {
+  switch (tool.type) {
+    case 'builtin':
+      return tool;
+    case 'cli':
+      return { ...tool, readme: tool.readme ?? null };
+    case 'mcp': {
+      const { type, name, trusted, command, url = '' } = tool;
+      return { type, name, trusted, server: command ? { command } : { url } };
+    }
+  }
 }
 
 /** The agent's model, then its fallbacks, as they are written. */
@@ -68,14 +92,7 @@ export const agentKeysWithoutEffect: readonly string[] = [
   'session.max_background_runtime',
   'session.ttl_hours',
   'session.compaction',
-  'session.context.tool_result_truncation',
-  'session.context.tool_result_keep_first',
-  'session.context.tool_result_keep_last',
-  'session.context.summarize',
   'budget',
-  'access.approvers',
-  'tools',
-  'skills_dir',
 ];
 
 const modelFields = {
@@ -111,7 +128,7 @@ const toolName = z
   .string()
   .regex(/^[A-Za-z0-9][\w-]{0,62}$/, 'a name is 1 to 63 letters, digits, "_" and "-"');
 const toolSchema = z.discriminatedUnion('type', [
-  z.strictObject({ type: z.literal('builtin'), name: toolName }),
+  z.strictObject({ type: z.literal('builtin'), name: z.enum(builtinTools) }),
   z.strictObject({
     type: z.literal('cli'),
     name: toolName,
@@ -133,7 +150,7 @@ const toolSchema = z.discriminatedUnion('type', [
       'an MCP server has either a command or a url',
     ),
 ]);
-type Tool = z.infer<typeof toolSchema>;
+type ToolSpec = z.infer<typeof toolSchema>;
 
 const text = z.string().nullable().optional();
 const specFields = {
@@ -167,7 +184,10 @@ const specFields = {
   }),
   skills_dir: z.string().min(1).default('./skills'),
 };
-const specSchema = z.strictObject({ ...specFields, tools: z.array(toolSchema).default([]) });
+const specSchema = z.strictObject({
+  ...specFields,
+  tools: z.array(toolSchema).max(64).superRefine(checkTools).default([]),
+});
 
 const metadataFields = {
   name: agentNameSchema,
@@ -187,8 +207,8 @@ const longSchema = z
   .transform(({ metadata, spec }): AgentDocument => ({ form: 'long', metadata, spec }));
 
 const shortToolsSchema = z
-  .strictObject({ builtin: z.array(toolName).default([]) })
-  .transform(({ builtin }): Tool[] => builtin.map((name) => ({ type: 'builtin', name })));
+  .strictObject({ builtin: z.array(z.enum(builtinTools)).default([]) })
+  .transform(({ builtin }): ToolSpec[] => builtin.map((name) => ({ type: 'builtin', name })));
 const shortSchema = z
   .strictObject({ ...metadataFields, ...specFields, tools: shortToolsSchema.prefault({}) })
   .transform(({ name, description, version, labels, ...spec }): AgentDocument => {
@@ -204,6 +224,15 @@ export function readModel(written: unknown): unknown {
   const slash = written.indexOf('/');
   if (slash === -1) return { provider: written };
   return { provider: written.slice(0, slash), name: written.slice(slash + 1) };
+}
+
+function checkTools(tools: readonly ToolSpec[], context: z.RefinementCtx): void {
+  for (const [i, { type, name }] of tools.entries()) {
+    const isTwice = tools.slice(0, i).some((one) => one.name === name && one.type === type);
+    if (!isTwice) continue;
+    const message = `the ${type} tool ${name} is there twice; remove one`;
+    context.addIssue({ code: 'custom', path: [i, 'name'], message });
+  }
 }
 
 function checkModel(

@@ -1,5 +1,6 @@
-import type { OnDisconnect } from '@duragent/protocol';
+import type { OnDisconnect, ToolEffect } from '@duragent/protocol';
 import type { AgentAccess } from './agent-access.ts';
+import type { Skill } from './skills.ts';
 
 export type ProviderName =
   | 'anthropic'
@@ -33,6 +34,38 @@ export interface FileFault {
   message: string;
 }
 
+/** A tool that an agent may use, as its file names it. */
+export type AgentTool =
+  | { type: 'builtin'; name: BuiltinTool }
+  | {
+      type: 'cli';
+      name: string;
+      /** Relative to the agent's folder. */
+      command: string;
+      description: string;
+      readme: string | null;
+      effect: ToolEffect;
+    }
+  | {
+      type: 'mcp';
+      name: string;
+      server: { command: readonly string[] } | { url: string };
+      /** Whether its word about its tools' effects is believed. */
+      trusted: boolean;
+    };
+
+/** The built-in tools; each may give a model several. */
+export const builtinTools = [
+  'ask_user',
+  'artifact',
+  'bash',
+  'memory',
+  'schedule',
+  'session',
+  'web',
+] as const;
+export type BuiltinTool = (typeof builtinTools)[number];
+
 /** An agent as its files define it, complete and checked. */
 export interface Agent {
   name: string;
@@ -49,6 +82,8 @@ export interface Agent {
   soul: string;
   systemPrompt: string;
   instructions: string;
+  /** What stands in the files of `directives/`, by name; empty where there is none. */
+  directives: string;
   greeting: string | null;
   session: {
     /** null: the server's setting. */
@@ -57,8 +92,18 @@ export interface Agent {
     turnTimeoutMs: number | null;
     maxHistoryTokens: number;
     maxToolResultTokens: number;
+    /** Which part of a result beyond that stays. */
+    toolResultTruncation: 'head' | 'tail' | 'both';
+    /** How many results of a history that grows too long stay whole, of the first and of the last. */
+    toolResultKeepFirst: number;
+    toolResultKeepLast: number;
+    /** Whether the model is given a summary of what is left out. */
+    summarize: boolean;
   };
   access: AgentAccess;
+  tools: readonly AgentTool[];
+  /** By name. */
+  skills: readonly Skill[];
 }
 
 /** An agent whose files do not load. */

@@ -60,9 +60,21 @@ export const slashCommands = [
   },
   {
     name: 'approve',
-    argument: '<code>',
-    description: 'Let in whoever has this code (owners only)',
-    ownerOnly: true,
+    argument: '<code>|<approval> [always]',
+    description: 'Let in whoever has this code, or allow what the agent asks to do',
+    ownerOnly: false,
+  },
+  {
+    name: 'deny',
+    argument: '<approval>',
+    description: 'Deny what the agent asks to do',
+    ownerOnly: false,
+  },
+  {
+    name: 'answer',
+    argument: '<question> <answer>',
+    description: 'Answer what the agent asks',
+    ownerOnly: false,
   },
   {
     name: 'queue',

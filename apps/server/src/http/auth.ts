@@ -3,8 +3,8 @@ import type { IncomingMessage } from 'node:http';
 import { DuragentError } from '@duragent/protocol';
 import type { Clock } from '../ports/clock.ts';
 
-/** What a caller may do: GET; sessions, messages and cancel; DELETE and `/admin/*`. */
-export type Scope = 'read' | 'chat' | 'admin';
+/** What a caller may do: GET; sessions, messages, answers and cancel; approvals; DELETE and `/admin/*`. */
+export type Scope = 'read' | 'chat' | 'approve' | 'admin';
 
 /** Whose token a request came with. */
 export interface Caller {
@@ -36,7 +36,7 @@ export class Authenticator {
 
   constructor(settings: AuthSettings, clock: Clock) {
     const { fileToken, apiToken, adminToken } = settings;
-    this.#tokens = [token('file', fileToken, ['read', 'chat', 'admin'])];
+    this.#tokens = [token('file', fileToken, ['read', 'chat', 'approve', 'admin'])];
     if (apiToken) this.#tokens.push(token('api', apiToken, ['read', 'chat']));
     if (adminToken) this.#tokens.push(token('admin', adminToken, ['admin']));
     this.#cliEnabled = settings.cliEnabled;

@@ -5,9 +5,11 @@ import type { ModelRef } from '../core/agent.ts';
 import type { ReloadReport } from '@duragent/protocol';
 import type { Clock } from '../ports/clock.ts';
 import type { AnswerTracker } from '../runtime/answer-tracker.ts';
+import type { ConsentDesk } from '../runtime/consent-desk.ts';
 import type { GatewayHub } from '../runtime/gateways/hub.ts';
 import type { PairingDesk } from '../runtime/gateways/pairing-desk.ts';
 import type { OutboxView } from '../runtime/outbox-view.ts';
+import type { ScheduleDesk } from '../runtime/scheduler/schedule-desk.ts';
 import type { SessionActor } from '../runtime/session-actor.ts';
 import type { SessionRegistry } from '../runtime/session-registry.ts';
 import type { AuthSettings } from './auth.ts';
@@ -55,6 +57,8 @@ export interface HttpDeps {
   agents: AgentCatalog;
   gateways: Gateways;
   outbox: Pick<OutboxView, 'list' | 'retry' | 'drop'>;
+  schedules: Pick<ScheduleDesk, 'list' | 'show' | 'create' | 'remove' | 'run'>;
+  consent: Pick<ConsentDesk, 'approvals' | 'questions' | 'decide' | 'answer'>;
   /** Reads the configuration anew. @throws DuragentError config_invalid; what held goes on to hold. */
   reload: () => Promise<ReloadReport>;
   models: {

@@ -6,11 +6,13 @@ import { adminRoutes } from './routes/admin.ts';
 import { accessRoutes } from './routes/access.ts';
 import { agentRoutes } from './routes/agents.ts';
 import { chatRoutes } from './routes/chats.ts';
+import { consentRoutes } from './routes/consent.ts';
 import { eventRoutes } from './routes/events.ts';
 import { gatewayRoutes } from './routes/gateways.ts';
 import { messageRoutes } from './routes/messages.ts';
 import { outboxRoutes } from './routes/outbox.ts';
 import { probeRoutes } from './routes/probes.ts';
+import { scheduleRoutes } from './routes/schedules.ts';
 import { sessionRoutes } from './routes/sessions.ts';
 import { streamRoutes } from './routes/stream.ts';
 
@@ -30,6 +32,8 @@ export function createRouter(deps: HttpDeps): Router<HttpState> {
   streamRoutes(add, deps);
   eventRoutes(add, deps);
   chatRoutes(add, deps);
+  consentRoutes(add, deps);
+  scheduleRoutes(add, deps);
   if (!deps.auth.adminEnabled) return router;
   adminRoutes(add, deps);
   gatewayRoutes(add, deps);

@@ -8,9 +8,10 @@ import type { AgentCatalog } from '../ports/agent-catalog.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { ModelChunk, ModelRequest } from '../ports/language-model.ts';
 import type { SessionStore } from '../ports/session-store.ts';
-import type { Tool } from '../ports/tool.ts';
 import { EffectRunner } from '../runtime/effects.ts';
+import { ConsentDesk } from '../runtime/consent-desk.ts';
 import { OutboxView } from '../runtime/outbox-view.ts';
+import { noOutputs, noSurroundings, testCalls, testTool } from '../runtime/tools/testing.ts';
 import { SessionRegistry } from '../runtime/session-registry.ts';
 import { createApp } from './app.ts';
 import type { Gateways, HttpDeps } from './context.ts';
@@ -140,6 +141,7 @@ export function testAgent(name: string): Agent {
     soul: 'A soul.',
     systemPrompt: 'A prompt.',
     instructions: '',
+    directives: '',
     greeting: null,
     session: {
       onDisconnect: null,
@@ -147,19 +149,23 @@ export function testAgent(name: string): Agent {
       turnTimeoutMs: 90_000,
       maxHistoryTokens: 1000,
       maxToolResultTokens: 1000,
+      toolResultTruncation: 'head',
+      toolResultKeepFirst: 2,
+      toolResultKeepLast: 5,
+      summarize: true,
     },
     access: defaultAccess,
+    tools: [],
+    skills: [],
   };
 }
 
-const shout: Tool = {
+const shout = testTool({
   name: 'shout',
-  description: 'Says it loud',
-  parameters: { type: 'object' },
   effect: 'pure',
   onInterrupt: 'retry',
   run: (args) => Promise.resolve({ outcome: 'ok', content: String(args['text']).toUpperCase() }),
-};
+});
 
 /** A server without gateways, where nobody was let in. */
 const noGateways: Gateways = {
@@ -175,6 +181,15 @@ const noGateways: Gateways = {
     revoke: () => Promise.resolve(false),
     book: () => Promise.resolve({ pairings: [], requests: [] }),
   },
+};
+
+/** A server that plans nothing. */
+const noSchedules: HttpDeps['schedules'] = {
+  list: () => ({ schedules: [], faults: [] }),
+  show: () => Promise.reject(new DuragentError('not_found', 'There is no such schedule.')),
+  create: () => Promise.reject(new DuragentError('invalid_request', 'Nothing is planned here.')),
+  remove: () => Promise.reject(new DuragentError('not_found', 'There is no such schedule.')),
+  run: () => Promise.reject(new DuragentError('not_found', 'There is no such schedule.')),
 };
 
 function unknownGateway(name: string): DuragentError {
@@ -220,7 +235,8 @@ export async function startTestServer(
     agents,
     runner: new EffectRunner({
       models: model,
-      tools: new Map([['shout', shout]]),
+      calls: testCalls([shout]),
+      surroundings: noSurroundings,
       clock,
       timezone: 'UTC',
       maxConcurrent: 16,
@@ -230,8 +246,10 @@ export async function startTestServer(
       onDisconnect: 'continue',
       outputBufferSize: 1000,
       modelRetries: 1,
+      approvalTimeoutMs: 600_000,
       delivery: { onUncertain: 'resend_marked', mirror: true, ttlMs: 1000 },
     },
+    outputs: noOutputs,
     log: logger,
     store,
     defaultAgent: () => 'helper',
@@ -242,6 +260,8 @@ export async function startTestServer(
     agents,
     gateways: noGateways,
     outbox: new OutboxView(sessions),
+    schedules: noSchedules,
+    consent: new ConsentDesk({ sessions, agents, allowAlways: async () => undefined, log: logger }),
     reload: () => Promise.reject(new DuragentError('conflict', 'There is nothing to reload.')),
     models: { describe: (ref) => `${ref.provider}/${ref.name || 'echo'}` },
     auth: {

@@ -1,6 +1,6 @@
 import type { AssistantPart, ErrorInfo, ToolCall, Usage } from '@duragent/protocol';
 import type { ModelRef } from '../core/agent.ts';
-import type { ContextMessage } from '../core/context.ts';
+import type { ContextMessage } from '../core/context/message.ts';
 
 /** A tool as the model is told of it; `parameters` is a JSON Schema of an object. */
 export interface ToolSpec {

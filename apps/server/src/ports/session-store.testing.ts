@@ -36,6 +36,8 @@ export function summaryOf(session: string, lastSeq: number): SessionSummary {
     created_at: '2026-11-21T12:00:00.000Z',
     updated_at: '2026-11-21T12:00:00.000Z',
     paused: false,
+    waiting: null,
+    asked: 0,
     has_work: false,
     turns: 0,
     usage: { input_tokens: 0, output_tokens: 0 },

@@ -31,6 +31,12 @@ export class AnswerTracker {
         this.#queue = event.queue;
         this.#isSeen = event.trigger.includes(this.#message.message_id);
         return null;
+      case 'question_answered':
+        if (event.message_id === this.#message.message_id) {
+          this.#turn = event.turn;
+          this.#isSeen = true;
+        }
+        return null;
       case 'assistant_message':
         this.#isSeen ||= this.#queue === 'steer' && event.input_seq >= this.#message.seq;
         if (this.#isSeen) {

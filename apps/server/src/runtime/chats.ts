@@ -1,4 +1,4 @@
-import type { TextFormat } from '@duragent/protocol';
+import type { InlineKeyboard, TextFormat } from '@duragent/protocol';
 import type { Chat } from '../core/session/state.ts';
 import type { DeliveryEnd } from '../core/session/session-input.ts';
 import type { TextLimits } from '../core/split.ts';
@@ -13,6 +13,8 @@ export interface PartToSend {
   attempt: number;
   content: { type: 'text'; text: string; format: TextFormat } | { type: 'file'; artifact: string };
   replyTo?: string;
+  /** Buttons below it. */
+  keyboard?: InlineKeyboard;
   /** The platform's message that this finishes. */
   preview?: string;
   /** How many earlier tries may have been posted. */

@@ -1,7 +1,7 @@
-import { isKnownEvent, type StoredEvent } from '@duragent/protocol';
+import type { Delivery, StoredEvent } from '@duragent/protocol';
 import type { Effect } from '../core/session/next.ts';
 import type { DeliveryEnd, SessionInput } from '../core/session/session-input.ts';
-import { type Spoken, spokenText } from '../core/session/spoken-text.ts';
+import { isSpoken, spokenText } from '../core/session/spoken-text.ts';
 import { type Clock, sleep } from '../ports/clock.ts';
 import type { Chats, PartToSend } from './chats.ts';
 import type { EffectScope } from './effects.ts';
@@ -47,7 +47,7 @@ function partOf(
   event: StoredEvent,
   session: string,
 ): PartToSend | null {
-  if (!isKnownEvent(event) || !isSpoken(event)) return null;
+  if (!isSpoken(event)) return null;
   const delivery = event.deliveries?.find((one) => one.out === open.out);
   const part = delivery?.parts[open.part - 1];
   if (!delivery || !part) return null;
@@ -66,6 +66,9 @@ function partOf(
             text: part.prefix + spokenText(event).slice(part.from, part.to) + part.suffix,
             format: delivery.format,
           },
+    ...(delivery.keyboard && open.part === lastText(delivery.parts)
+      ? { keyboard: delivery.keyboard }
+      : {}),
     ...(delivery.reply_to !== undefined && open.part === 1 ? { replyTo: delivery.reply_to } : {}),
     ...(open.preview !== undefined && open.part === 1 ? { preview: open.preview } : {}),
     uncertainTries: open.uncertain ?? 0,
@@ -75,8 +78,7 @@ function partOf(
   };
 }
 
-function isSpoken(event: StoredEvent): event is StoredEvent & Spoken {
-  return (
-    event.type === 'assistant_message' || event.type === 'user_message' || event.type === 'notice'
-  );
+/** The number of the last part that is text. */
+function lastText(parts: Delivery['parts']): number {
+  return parts.findLastIndex((part) => !('file' in part)) + 1;
 }

@@ -7,7 +7,7 @@ import {
   type OutboxPage,
   type StoredEvent,
 } from '@duragent/protocol';
-import { type Spoken, spokenText } from '../core/session/spoken-text.ts';
+import { isSpoken, type Spoken, spokenText } from '../core/session/spoken-text.ts';
 import type { Chat, DeadDelivery, OpenDelivery } from '../core/session/state.ts';
 import { quarantined } from './refusals.ts';
 import type { SessionActor } from './session-actor.ts';
@@ -150,7 +150,7 @@ async function entryOf(
   record: StoredEvent,
 ): Promise<OutboxEntry> {
   const { out, part, parts, attempt } = one;
-  const spoken = isKnownEvent(record) && isSpoken(record) ? record : null;
+  const spoken = isSpoken(record) ? record : null;
   const delivery = spoken?.deliveries?.find((it) => it.out === out);
   const { gateway, chat_id, thread_id } = chat;
   const entry = {
@@ -216,17 +216,11 @@ function previewOf(event: Spoken, delivery: Delivery, part: number): string {
 }
 
 function fileName(event: Spoken, artifact: string): string {
-  const content = event.type === 'notice' ? [] : event.content;
+  const content = 'content' in event ? event.content : [];
   for (const part of content) {
     if (part.type === 'file' && part.artifact === artifact) return part.name;
   }
   return artifact;
-}
-
-function isSpoken(event: StoredEvent): event is StoredEvent & Spoken {
-  return (
-    event.type === 'assistant_message' || event.type === 'user_message' || event.type === 'notice'
-  );
 }
 
 function unknownDelivery(out: string): DuragentError {

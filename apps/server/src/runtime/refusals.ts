@@ -1,5 +1,6 @@
 import {
   DuragentError,
+  type EndReason,
   type Handling,
   MAX_RECORD_BYTES,
   type SessionEvent,
@@ -19,10 +20,7 @@ export function refuseMessage(
   message: { content: UserPart[]; handling: Handling },
 ): DuragentError | null {
   if (state.ended) {
-    return new DuragentError(
-      'session_ended',
-      `This session has ended (${state.ended.reason}); start a new one.`,
-    );
+    return sessionEnded(state.ended.reason);
   }
   if (message.handling === 'turn' && state.pending.length >= MAX_PENDING) {
     return new DuragentError(
@@ -38,6 +36,10 @@ export function refuseMessage(
     );
   }
   return null;
+}
+
+export function sessionEnded(reason: EndReason): DuragentError {
+  return new DuragentError('session_ended', `This session has ended (${reason}); start a new one.`);
 }
 
 export function quarantined(damage: Quarantine): DuragentError {

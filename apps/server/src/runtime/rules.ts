@@ -4,7 +4,6 @@ import type { Agent } from '../core/agent.ts';
 import type { Rules } from '../core/session/rules.ts';
 import type { ConversationWindow } from '../core/session/window.ts';
 import type { TextLimits } from '../core/split.ts';
-import type { Tool } from '../ports/tool.ts';
 
 /** The server's settings that agents may override. */
 export interface SessionSettings {
@@ -13,6 +12,8 @@ export interface SessionSettings {
   outputBufferSize: number;
   modelRetries: number;
   delivery: DeliverySettings;
+  /** How long an approval waits, in ms; 0: for ever. */
+  approvalTimeoutMs: number;
 }
 
 /** How sessions speak to chats. */
@@ -28,8 +29,9 @@ export function rulesFor(facts: {
   epoch: number;
   agent: Agent | null;
   settings: SessionSettings;
-  tools: ReadonlyMap<string, Tool>;
   window: ConversationWindow;
+  /** The messages that the open turn answers. */
+  trigger: readonly string[];
   leftTurn: string | null;
   limits: (gateway: string) => TextLimits;
 }): Rules {
@@ -50,8 +52,10 @@ export function rulesFor(facts: {
     },
     delivery: { ...settings.delivery, limits: facts.limits },
     onDisconnect: agent?.session.onDisconnect ?? settings.onDisconnect,
-    tools: facts.tools,
+    approvalTimeoutMs: settings.approvalTimeoutMs,
     calls: lastCalls(facts.window),
+    ...consentsOf(facts.window),
+    requester: requesterOf(facts.window, facts.trigger),
     leftTurn: facts.leftTurn,
   };
 }
@@ -72,4 +76,31 @@ function lastCalls(window: ConversationWindow): readonly ToolCall[] {
     if (event?.type === 'assistant_message') return event.tool_calls;
   }
   return [];
+}
+
+/** What the open step's questions were answered, and what holds where they are not. */
+function consentsOf(window: ConversationWindow): Pick<Rules, 'answers' | 'defaults'> {
+  const answers = new Map<string, string | null>();
+  const defaults = new Map<string, string>();
+  for (let i = window.events.length - 1; i >= 0; i -= 1) {
+    const event = window.events[i];
+    if (event?.type === 'assistant_message') break;
+    if (event?.type === 'question_answered') answers.set(event.call, event.answer);
+    if (event?.type === 'question_asked' && event.default !== undefined) {
+      defaults.set(event.call, event.default);
+    }
+  }
+  return { answers, defaults };
+}
+
+/** The person of a chat whose message the open turn answers; of several the last. */
+function requesterOf(window: ConversationWindow, trigger: readonly string[]): string | null {
+  if (trigger.length === 0) return null;
+  for (let i = window.events.length - 1; i >= 0; i -= 1) {
+    const event = window.events[i];
+    if (event?.type !== 'user_message' || !trigger.includes(event.message_id)) continue;
+    const { chat, sender } = event.source;
+    return chat && sender?.id !== undefined ? `${chat.gateway}:${sender.id}` : null;
+  }
+  return null;
 }

@@ -4,6 +4,7 @@ import { DuragentError } from '@duragent/protocol';
 import { describe, expect, test } from 'vitest';
 import type { SessionLog, SessionStore } from '../ports/session-store.ts';
 import { Reader, say, storeOf, testAgent, TestRuntime, ticks, until } from './testing.ts';
+import { testTool } from './tools/testing.ts';
 
 const sequential = {
   ...defaultAccess,
@@ -197,18 +198,14 @@ describe('a turn', () => {
     const ran: unknown[] = [];
     const runtime = new TestRuntime({
       tools: [
-        {
+        testTool({
           name: 'add',
-          description: 'adds',
-          parameters: { type: 'object' },
-          effect: 'effectful',
-          onInterrupt: 'tell_model',
           run: async (args, { onOutput }) => {
             ran.push(args);
             onOutput('adding\n');
             return { outcome: 'ok', content: '3' };
           },
-        },
+        }),
       ],
     });
     const actor = await runtime.create();
@@ -411,18 +408,14 @@ describe('a turn whose answer cannot be written', () => {
             : Promise.resolve(),
         ),
       tools: [
-        {
+        testTool({
           name: 'write',
-          description: 'writes',
-          parameters: { type: 'object' },
-          effect: 'effectful',
-          onInterrupt: 'tell_model',
           run: async () => {
             ran.push('write');
             isFull = true;
             return { outcome: 'ok', content: 'written' };
           },
-        },
+        }),
       ],
     });
     const { session } = await runtime.create();

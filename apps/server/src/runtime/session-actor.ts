@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import {
   type Answer,
+  type ApprovalDecision,
   DuragentError,
   type EndReason,
   type Handling,
@@ -23,6 +24,7 @@ import { hasTurn, hasWork, type SessionSummary, summarize } from '../core/sessio
 import type { AgentCatalog } from '../ports/agent-catalog.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { SessionLog, StoredRecord } from '../ports/session-store.ts';
+import type { ToolOutputs } from '../ports/tool-outputs.ts';
 import { AnswerTracker } from './answer-tracker.ts';
 import { Attendance } from './attendance.ts';
 import type { EffectRunner } from './effects.ts';
@@ -35,6 +37,7 @@ import {
   quarantined,
   recordTooLarge,
   refuseMessage,
+  sessionEnded,
   stopping,
 } from './refusals.ts';
 import { rulesFor, type SessionSettings } from './rules.ts';
@@ -42,6 +45,8 @@ import { viewOf } from './session-view.ts';
 import { ShownChats } from './shown-chats.ts';
 import { WorkInFlight } from './work-in-flight.ts';
 
+/** What the model is told of the output of a tool that was cut, in bytes. */
+const CUT_OUTPUT_BYTES = 16 * 1024;
 /** Events between two snapshots. */
 const SNAPSHOT_EVERY = 50;
 
@@ -52,6 +57,7 @@ export interface SessionDeps {
   agents: AgentCatalog;
   runner: EffectRunner;
   settings: SessionSettings;
+  outputs: ToolOutputs;
   log: Logger;
 }
 
@@ -223,7 +229,18 @@ export class SessionActor {
     const openedSeq = this.#now.state.seq;
     await this.#readAgent(this.#now.state.agent);
     const { torn } = this.#opened;
-    await this.#submit({ type: 'recover', openedSeq, ...(torn ? { torn } : {}) });
+    const outputs = await this.#cutOutputs();
+    await this.#submit({ type: 'recover', openedSeq, outputs, ...(torn ? { torn } : {}) });
+  }
+
+  /** What the tools that ran when the log was last left had said. */
+  async #cutOutputs(): Promise<Record<string, string>> {
+    const outputs: Record<string, string> = {};
+    for (const { call, status } of this.#now.state.turn?.calls ?? []) {
+      if (status !== 'started') continue;
+      outputs[call] = await this.#deps.outputs.tail(this.session, call, CUT_OUTPUT_BYTES);
+    }
+    return outputs;
   }
 
   /**
@@ -236,6 +253,8 @@ export class SessionActor {
     handling: Handling;
     source: MessageSource;
     idempotencyKey?: string | undefined;
+    /** Chats that get the answer beside those of the session. */
+    deliverTo?: ChatAddress[];
   }): Promise<MessageAccepted> {
     await this.start();
     await this.#readAgent(this.#now.state.agent);
@@ -255,7 +274,14 @@ export class SessionActor {
     const accepted = { seq: this.#now.state.seq + 1, message_id: newId('msg') };
     const source = { ...message.source, ...key };
     const { message_id } = accepted;
-    const input = { type: 'receive' as const, message_id, content, handling, source };
+    const input = {
+      type: 'receive' as const,
+      message_id,
+      content,
+      handling,
+      source,
+      ...(message.deliverTo ? { deliver_to: message.deliverTo } : {}),
+    };
     const done = this.#submit({ ...input, ...this.#draft() });
     const turn = handling === 'turn' ? this.#turnOf(message_id) : null;
     await done;
@@ -302,6 +328,19 @@ export class SessionActor {
     return chatOf(this.#now.state, chat) !== undefined;
   }
 
+  /** Tells people something, in these chats or those of the session. Once for each `idempotency`. */
+  async notify(what: {
+    text: string;
+    idempotency: string;
+    chats: ChatAddress[] | null;
+  }): Promise<void> {
+    await this.start();
+    this.#assertWritable();
+    const { ended } = this.#now.state;
+    if (ended) throw sessionEnded(ended.reason);
+    await this.#submit({ type: 'notify', ...what });
+  }
+
   /** Lets go of a chat. What is owed to it stays owed. */
   async unbind(chat: ChatAddress, by: string): Promise<void> {
     await this.start();
@@ -322,9 +361,33 @@ export class SessionActor {
 
   /** Tries a dead delivery again, or gives one up. @returns whether there is such a one. */
   async decideDelivery(what: 'deliver_again' | 'deliver_never', out: string): Promise<boolean> {
+    return this.#decide({ type: what, out });
+  }
+
+  /** The approvals and questions that are open, with the seq of the record that asks. */
+  get asked(): readonly { id: string; seq: number }[] {
+    const calls = this.#now.state.turn?.calls ?? [];
+    return calls.flatMap(({ status, approval, question, seq }) => {
+      const id = approval?.approval ?? question?.question;
+      return status === 'asked' && id !== undefined ? [{ id, seq }] : [];
+    });
+  }
+
+  /** What people say to an approval. @returns whether it counts: it was open, and offered so. */
+  async decideApproval(approval: string, decision: ApprovalDecision, by: string): Promise<boolean> {
+    return this.#decide({ type: 'decide_approval', approval, decision, by });
+  }
+
+  /** What people answer to a question. @returns whether it counts: it was open. */
+  async answerQuestion(question: string, answer: string, by: string): Promise<boolean> {
+    return this.#decide({ type: 'answer_question', question, answer, by });
+  }
+
+  async #decide(input: SessionInput): Promise<boolean> {
     await this.start();
+    this.#assertWritable();
     const { seq } = this.#now.state;
-    const done = this.#submit({ type: what, out });
+    const done = this.#submit(input);
     // At once: while it is written, others decide too.
     const isDecided = this.#now.state.seq > seq;
     await done;
@@ -468,7 +531,13 @@ export class SessionActor {
     if (!turn) return null;
     if (turn.trigger.includes(messageId)) return turn.turn;
     const isWaiting = pending.some((message) => message.message_id === messageId);
-    return isWaiting && turn.queue === 'steer' ? turn.turn : null;
+    return (isWaiting && turn.queue === 'steer') || this.#isAnswer(messageId) ? turn.turn : null;
+  }
+
+  /** Whether a message that has just come answered a question. */
+  #isAnswer(messageId: string): boolean {
+    const last = this.#now.window.events.findLast((event) => event.type !== 'tool_finished');
+    return last?.type === 'question_answered' && last.message_id === messageId;
   }
 
   /** Submits an input that nobody waits for; `onFailure` is told when it cannot be written. */
@@ -606,8 +675,8 @@ export class SessionActor {
       epoch,
       agent: this.#nextAgent,
       settings,
-      tools: runner.tools,
       window: this.#now.window,
+      trigger: this.#now.state.turn?.trigger ?? [],
       leftTurn: this.#attendance.leftTurn,
       limits: (gateway) => runner.chats.limits(gateway),
     });

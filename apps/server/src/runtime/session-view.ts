@@ -14,12 +14,12 @@ interface Presence {
 
 /** A session as the API shows it, from its summary and, while it is open, who and what is there. */
 export function viewOf(summary: SessionSummary, presence: Presence): SessionView {
-  const { paused, has_work: _, chats, ...shown } = summary;
+  const { paused, waiting, asked: _a, has_work: _, chats, ...shown } = summary;
   return {
     ...shown,
     chats: chats.filter((chat) => chat.bound).map(shownChat),
     status: statusOf(summary, presence),
-    turn_state: turnStateOf(paused, presence),
+    turn_state: turnStateOf(paused, waiting, presence),
     clients: presence.clients,
     ...(presence.quarantine ? { quarantine: presence.quarantine } : {}),
   };
@@ -38,8 +38,13 @@ function statusOf(summary: SessionSummary, presence: Presence): SessionStatus {
   return summary.paused ? 'paused' : 'running';
 }
 
-function turnStateOf(paused: boolean, presence: Presence): TurnState {
+function turnStateOf(
+  paused: boolean,
+  waiting: SessionSummary['waiting'],
+  presence: Presence,
+): TurnState {
   if (paused) return 'paused';
+  if (waiting) return waiting === 'approval' ? 'waiting_approval' : 'waiting_input';
   if (!presence.isWorking) return 'idle';
   return presence.isQueued ? 'queued' : 'working';
 }

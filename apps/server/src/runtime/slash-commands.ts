@@ -1,4 +1,11 @@
-import { DuragentError, type InlineKeyboard, queueModeSchema } from '@duragent/protocol';
+import {
+  type ApprovalDecision,
+  DuragentError,
+  type ErrorCode,
+  idPattern,
+  type InlineKeyboard,
+  queueModeSchema,
+} from '@duragent/protocol';
 import {
   findSlashCommand,
   parseSlashCommand,
@@ -9,6 +16,7 @@ import { oneLine } from '../core/display-text.ts';
 import type { SessionSummary } from '../core/session/summary.ts';
 import { chatKey } from '../core/session/chat-key.ts';
 import { type ChatPlace, keyOf } from './gateways/bindings.ts';
+import type { ConsentDesk } from './consent-desk.ts';
 import type { ChatSessions } from './gateways/chat-sessions.ts';
 import type { PairingDesk } from './gateways/pairing-desk.ts';
 import type { SessionActor } from './session-actor.ts';
@@ -43,6 +51,7 @@ export interface SlashAnswer {
 export interface SlashDeps {
   chats: ChatSessions;
   pairing: PairingDesk;
+  consent: Pick<ConsentDesk, 'decideInChat' | 'answer'>;
   summaries: () => SessionSummary[];
   /** Whether the asker owns an agent. */
   isOwnerOf: (agent: string) => Promise<boolean>;
@@ -65,16 +74,31 @@ export async function runSlashCommand(ask: SlashAsk, deps: SlashDeps): Promise<S
   try {
     return await run(command.name, typed.args, actor, ask, deps);
   } catch (error) {
-    if (error instanceof DuragentError && isTheirs(error)) return { text: error.message };
+    if (error instanceof DuragentError && isTheirs(error)) {
+      return { text: error.message, ...(isRefusal(error) ? { isRefused: true } : {}) };
+    }
     throw error;
   }
 }
 
 const ADDRESSEE = /^(\/\w{1,32})@\w{1,64}/;
 
+const theirs: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'conflict',
+  'session_not_found',
+  'session_ended',
+  'forbidden',
+  'invalid_request',
+]);
+
 /** Whether an error says what the person did wrong. */
 function isTheirs({ code }: DuragentError): boolean {
-  return code === 'conflict' || code === 'session_not_found' || code === 'session_ended';
+  return theirs.has(code);
+}
+
+/** Whether nothing was done, and somebody else may still do it. */
+function isRefusal({ code }: DuragentError): boolean {
+  return code === 'forbidden' || code === 'invalid_request';
 }
 
 async function run(
@@ -108,7 +132,15 @@ async function run(
     case 'sessions':
       return listSessions(actor, ask, deps);
     case 'approve':
-      return approve(args, ask, deps);
+      return args.startsWith('appr_')
+        ? decide(args, ask, deps)
+        : ask.isOwner
+          ? approve(args, ask, deps)
+          : { text: 'Only an owner may let somebody in.', isRefused: true };
+    case 'deny':
+      return decide(`${args} deny`, ask, deps);
+    case 'answer':
+      return answerQuestion(args, actor, ask, deps);
     case 'queue':
       return setQueue(args, actor, by);
     case 'activation':
@@ -214,6 +246,43 @@ async function approve(code: string, ask: SlashAsk, deps: SlashDeps): Promise<Sl
   return {
     text: `${name === '' ? sender : `${name} (${sender})`} may now speak with ${ask.agent}.`,
   };
+}
+
+const decisions: ReadonlyMap<string, [ApprovalDecision, string]> = new Map([
+  ['', ['allow_once', 'Allowed once.']],
+  ['always', ['allow_always', 'Allowed, always from now on.']],
+  ['deny', ['deny', 'Denied.']],
+]);
+
+/** `appr_…`, `appr_… always` or `appr_… deny`. */
+async function decide(args: string, ask: SlashAsk, deps: SlashDeps): Promise<SlashAnswer> {
+  const [approval = '', how = '', ...rest] = args.trim().split(/\s+/);
+  const [decision, done] = decisions.get(how) ?? [];
+  if (!decision || rest.length > 0 || !idPattern('appr').test(approval)) {
+    return { text: '/approve <approval>, /approve <approval> always, /deny <approval>' };
+  }
+  const { by, place } = ask;
+  const isDirect = place.chat_type === 'dm';
+  const chat = { by, chat: place, isDirect };
+  const session = await deps.consent.decideInChat(approval, decision, chat);
+  return { text: `${done} ${session}` };
+}
+
+/** `q_… 2` or `q_… some text`. Who may write to a session may answer what it asks. */
+async function answerQuestion(
+  args: string,
+  actor: SessionActor | null,
+  { by }: SlashAsk,
+  deps: SlashDeps,
+): Promise<SlashAnswer> {
+  const match = /^(q_\w{1,40})\s+(\S.*)$/s.exec(args);
+  if (!match) return { text: 'Which question, and what answer? /answer <question> <answer>' };
+  const [, question = '', answer = ''] = match;
+  if (!actor?.asked.some(({ id }) => id === question)) {
+    return { text: 'This chat has no such question open; it may have been answered already.' };
+  }
+  const text = await deps.consent.answer(actor.session, question, answer, by);
+  return { text: `Answered: ${text.slice(0, 200)}. ${actor.session}` };
 }
 
 async function setQueue(

@@ -4,6 +4,7 @@ import { DuragentError } from '@duragent/protocol';
 import { memoryAgentCatalog } from '../adapters/agent-catalog/memory.ts';
 import { type MemorySession, memorySessionStore } from '../adapters/session-store/memory.ts';
 import type { Agent } from '../core/agent.ts';
+import type { Surroundings } from '../core/context/system-text.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { LanguageModel, ModelChunk, ModelRequest } from '../ports/language-model.ts';
 import type { SessionStore } from '../ports/session-store.ts';
@@ -13,6 +14,8 @@ import type { Frame } from './feed.ts';
 import type { SessionSettings } from './rules.ts';
 import type { SessionActor } from './session-actor.ts';
 import { SessionRegistry } from './session-registry.ts';
+import type { CallDeps } from './tools/call-runner.ts';
+import { noOutputs, noSurroundings, testCalls } from './tools/testing.ts';
 
 /** A clock that only its test moves. */
 class ManualClock implements Clock {
@@ -152,6 +155,7 @@ export function testAgent(change: Partial<Agent> = {}): Agent {
     soul: '',
     systemPrompt: 'Be helpful.',
     instructions: '',
+    directives: '',
     greeting: null,
     session: {
       onDisconnect: null,
@@ -159,8 +163,14 @@ export function testAgent(change: Partial<Agent> = {}): Agent {
       turnTimeoutMs: null,
       maxHistoryTokens: 20_000,
       maxToolResultTokens: 1000,
+      toolResultTruncation: 'head',
+      toolResultKeepFirst: 2,
+      toolResultKeepLast: 5,
+      summarize: true,
     },
     access: defaultAccess,
+    tools: [],
+    skills: [],
     ...change,
   };
 }
@@ -171,7 +181,6 @@ export class TestRuntime {
   readonly clock = new ManualClock();
   readonly catalog;
   readonly logged: string[] = [];
-  readonly tools: Map<string, Tool>;
   model = new HeldModel();
   store: SessionStore;
   sessions: SessionRegistry;
@@ -181,7 +190,6 @@ export class TestRuntime {
   constructor(options: RuntimeOptions = {}) {
     this.#options = options;
     this.catalog = memoryAgentCatalog([testAgent(options.agent)]);
-    this.tools = new Map((options.tools ?? []).map((tool) => [tool.name, tool]));
     this.store = this.#openStore();
     this.sessions = this.#open();
   }
@@ -197,6 +205,7 @@ export class TestRuntime {
       onDisconnect: 'continue',
       outputBufferSize: 1000,
       modelRetries: 3,
+      approvalTimeoutMs: 600_000,
       delivery: { onUncertain: 'resend_marked', mirror: true, ttlMs: 24 * 60 * 60 * 1000 },
     } as const;
     return new SessionRegistry({
@@ -206,12 +215,14 @@ export class TestRuntime {
       store: this.store,
       runner: new EffectRunner({
         models: this.model,
-        tools: this.tools,
+        calls: testCalls(this.#options.tools ?? [], this.#options.judge),
+        surroundings: this.#options.surroundings ?? noSurroundings,
         clock: this.clock,
         timezone: 'UTC',
         maxConcurrent: this.#options.maxConcurrent ?? 16,
         chats: this.#options.chats?.(this) ?? noChats,
       }),
+      outputs: noOutputs,
       settings: { ...settings, ...this.#options.settings },
       defaultAgent: () => null,
       log: { info: say, warn: say, error: say },
@@ -238,6 +249,8 @@ export class TestRuntime {
 export interface RuntimeOptions {
   agent?: Partial<Agent>;
   tools?: Tool[];
+  judge?: CallDeps['judge'];
+  surroundings?: (agent: Agent) => Promise<Surroundings>;
   maxConcurrent?: number;
   settings?: Partial<SessionSettings>;
   wrapStore?: (store: SessionStore) => SessionStore;

@@ -41,7 +41,7 @@ export class WorkInFlight {
     return this.#works.size;
   }
 
-  /** Whether one of them is anything but a wait for a time, or for a chat that cannot be reached. */
+  /** Whether one of them is anything but a summary, or a wait for a time or for a chat that cannot be reached. */
   get isBusy(): boolean {
     return [...this.#works.values()].some((work) => work.isBusy);
   }
@@ -78,7 +78,8 @@ export class WorkInFlight {
   }
 
   #begin(effect: Effect, scope: Omit<EffectScope, 'queued' | 'busy'>): void {
-    const isBusy = effect.type === 'call_model' || effect.type === 'run_tool';
+    // A summary is begun again by the next server.
+    const isBusy = !['wait_until', 'deliver', 'summarize'].includes(effect.type);
     const work: Work = { controller: new AbortController(), isQueued: false, isBusy };
     const { signal } = work.controller;
     this.#works.set(effect.key, work);
@@ -118,6 +119,10 @@ function failureOf(effect: Effect, wasBusy: boolean): SessionInput {
         error: { code: 'internal', message },
         retryable: false,
       };
+    case 'judge_call': {
+      const verdict = { kind: 'refuse', outcome: 'error', content: message } as const;
+      return { type: 'call_judged', turn: effect.turn, call: effect.call, verdict };
+    }
     case 'run_tool':
       return {
         type: 'tool_result',
@@ -126,6 +131,13 @@ function failureOf(effect: Effect, wasBusy: boolean): SessionInput {
         outcome: 'error',
         content: message,
         details: {},
+      };
+    case 'summarize':
+      return {
+        type: 'summary_failed',
+        up_to_seq: effect.upTo,
+        model: '',
+        error: { code: 'internal', message },
       };
     case 'wait_until':
       return effect.input;

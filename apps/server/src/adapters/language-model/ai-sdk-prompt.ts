@@ -6,6 +6,7 @@ import type {
 import type { ReasoningPart, TextPart, ToolCall } from '@duragent/protocol';
 import type { ModelMessage, ModelRequest } from '../../ports/language-model.ts';
 import type { SdkModel } from './ai-sdk.ts';
+import { wireName } from './tool-names.ts';
 
 type AssistantContent = Extract<LanguageModelV4Message, { role: 'assistant' }>['content'];
 
@@ -51,7 +52,7 @@ function toMessage(
         content: message.results.map((result) => ({
           type: 'tool-result',
           toolCallId: result.providerCallId,
-          toolName: result.name,
+          toolName: wireName(result.name),
           output: { type: 'text', value: result.content },
         })),
       };
@@ -68,7 +69,7 @@ function toCallPart(call: ToolCall): AssistantContent[number] {
   return {
     type: 'tool-call',
     toolCallId: call.provider_call_id,
-    toolName: call.name,
+    toolName: wireName(call.name),
     // Every provider wants an object here, also where the model did not write one.
     input: isObject(call.arguments) ? call.arguments : { invalid_arguments: call.arguments },
     ...options(call),

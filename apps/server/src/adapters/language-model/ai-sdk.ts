@@ -3,6 +3,7 @@ import type { ModelChunk, ModelRequest, ToolSpec } from '../../ports/language-mo
 import { Answer } from './ai-sdk-answer.ts';
 import { toPrompt } from './ai-sdk-prompt.ts';
 import { abortedFailure, badAnswer, toFailure, type CallContext } from './failures.ts';
+import { toolNamed, wireName } from './tool-names.ts';
 
 /** What opens one model: its provider's name for it, the API's root, and the key. */
 export interface SdkModelOptions {
@@ -73,7 +74,12 @@ export async function* streamSdkModel(
       return;
     }
     if (!ended) ended = await drained(reader);
-    yield { type: 'done', ...answer.content(), ...answer.usage(), model };
+    const { toolCalls, ...said } = answer.content();
+    const calls = toolCalls.map((asked) => ({
+      ...asked,
+      name: toolNamed(request.tools, asked.name),
+    }));
+    yield { type: 'done', ...said, toolCalls: calls, ...answer.usage(), model };
   } catch (error) {
     const failure = signal.aborted ? abortedFailure() : toFailure(error, context, headers);
     yield { type: 'failed', error: failure, model, ...answer.usage() };
@@ -101,7 +107,7 @@ function callOptions(
 function toTool(tool: ToolSpec): NonNullable<LanguageModelV4CallOptions['tools']>[number] {
   return {
     type: 'function',
-    name: tool.name,
+    name: wireName(tool.name),
     description: tool.description,
     inputSchema: tool.parameters,
   };

@@ -20,6 +20,8 @@ const entrySchema = z.looseObject({
   created_at: z.string(),
   updated_at: z.string(),
   paused: z.boolean(),
+  waiting: z.enum(['approval', 'input']).nullable().default(null),
+  asked: z.int().min(0).default(0),
   has_work: z.boolean(),
   turns: z.int().min(0),
   usage: usageSchema,

@@ -426,8 +426,7 @@ describe('while a turn works', () => {
   });
 
   test('interrupt lets a tool with effect come to its end', () => {
-    const tools = new Map([['write', { effect: 'effectful', onInterrupt: 'tell_model' } as const]]);
-    const drive = bound(dm, { queue: 'interrupt', tools });
+    const drive = bound(dm, { queue: 'interrupt' });
     drive.submit(told(1));
     const call = { call: 'call_1', provider_call_id: 'p', name: 'write', arguments: {} };
     drive.submit((state) => answer(state, { tool_calls: [call] }));

@@ -1,19 +1,18 @@
 import { describe, expect, test } from 'vitest';
 import { next } from './next.ts';
-import { MAX_PENDING } from './state.ts';
+import { MAX_CALLS, MAX_PENDING } from './state.ts';
 import { answer, Drive, failure, say, START } from './testing.ts';
 
-const PURE = { effect: 'pure', onInterrupt: 'tell_model' } as const;
-const EFFECTFUL = { effect: 'effectful', onInterrupt: 'tell_model' } as const;
-const tools = new Map<string, typeof PURE | typeof EFFECTFUL>([
-  ['read', PURE],
-  ['write', EFFECTFUL],
-]);
-const call = (id: string, name: string) => ({
+const PURE = { effect: 'pure', on_interrupt: 'tell_model' } as const;
+const EFFECTFUL = { effect: 'effectful', on_interrupt: 'tell_model' } as const;
+const RETRY = { effect: 'idempotent', on_interrupt: 'retry' } as const;
+const kinds = { read: PURE, write: EFFECTFUL, put: RETRY };
+const call = (id: string, name: keyof typeof kinds) => ({
   call: `call_${id}`,
   provider_call_id: id,
   name,
   arguments: { path: id },
+  ...kinds[name],
 });
 const keys = (drive: Drive): string[] => next(drive.state).map((effect) => effect.key);
 
@@ -152,7 +151,7 @@ describe('a failed model call', () => {
 
 describe('tool calls', () => {
   test('are started before they run, one with effect at a time', () => {
-    const drive = begun({ tools });
+    const drive = begun();
     drive.submit(say('1'));
     expect(
       drive.submit((state) =>
@@ -168,7 +167,7 @@ describe('tool calls', () => {
   });
 
   test('without effect run side by side', () => {
-    const drive = begun({ tools });
+    const drive = begun();
     drive.submit(say('1'));
     const tool_calls = [call('a', 'read'), call('b', 'read'), call('c', 'write')];
     drive.submit((state) => answer(state, { tool_calls }));
@@ -179,21 +178,36 @@ describe('tool calls', () => {
     expect(keys(drive)).toEqual(['run_tool turn_1/call_c']);
   });
 
-  test('of a tool that does not exist get an error result and the model goes on', () => {
-    const drive = begun({ tools });
+  test('that the policy refuses get their result and the model goes on', () => {
+    const drive = begun();
+    drive.policy = () => ({ kind: 'refuse', outcome: 'denied', content: 'This is not allowed.' });
     drive.submit(say('1'));
-    expect(
-      drive.submit((state) => answer(state, { tool_calls: [call('a', 'constructor')] })),
-    ).toEqual(['assistant_message', 'tool_finished']);
-    expect(drive.last('tool_finished')).toMatchObject({
-      outcome: 'error',
-      content: 'There is no tool named constructor. There are: read, write.',
-    });
+    expect(drive.submit((state) => answer(state, { tool_calls: [call('a', 'write')] }))).toEqual([
+      'assistant_message',
+      'tool_finished',
+    ]);
+    expect(drive.last('tool_finished')).toMatchObject({ outcome: 'denied' });
+    expect(keys(drive)).toEqual(['call_model turn_1/2/1']);
+  });
+
+  test('beyond what one step may ask for are left out, and each has its result', () => {
+    const drive = begun();
+    drive.submit(say('1'));
+    const tool_calls = Array.from({ length: MAX_CALLS + 3 }, (_, i) => call(`${i}`, 'read'));
+    drive.submit((state) => answer(state, { tool_calls }));
+    for (let i = 0; i < MAX_CALLS; i += 1) drive.submit(result(`${i}`));
+    const ends = drive.events.filter((event) => event.type === 'tool_finished');
+    expect(ends.map((event) => event.outcome)).toEqual([
+      'skipped',
+      'skipped',
+      'skipped',
+      ...Array.from({ length: MAX_CALLS }, () => 'ok'),
+    ]);
     expect(keys(drive)).toEqual(['call_model turn_1/2/1']);
   });
 
   test('end the turn at the limit of its steps', () => {
-    const drive = begun({ tools });
+    const drive = begun();
     drive.submit(say('1'));
     for (let step = 1; step <= 10; step += 1) {
       drive.submit((state) => answer(state, { tool_calls: [call(`${step}`, 'read')] }));
@@ -242,7 +256,7 @@ describe('cancelling', () => {
   });
 
   test('gives every open call a result', () => {
-    const drive = begun({ tools });
+    const drive = begun();
     drive.submit(say('1'));
     const tool_calls = [call('a', 'write'), call('b', 'write')];
     drive.submit((state) => answer(state, { tool_calls }));
@@ -287,7 +301,7 @@ describe('recovering', () => {
   });
 
   test('twice adds nothing', () => {
-    const drive = begun({ tools });
+    const drive = begun();
     drive.submit(say('1'));
     drive.crash();
     expect(drive.recover()).toEqual([]);
@@ -305,7 +319,7 @@ describe('recovering', () => {
   });
 
   test('tells the model that a started tool has an unknown outcome, and never runs it again', () => {
-    const drive = begun({ tools });
+    const drive = begun();
     drive.submit(say('1'));
     drive.submit((state) => answer(state, { tool_calls: [call('a', 'write')] }));
     expect(drive.crash()).toEqual(['tool_finished']);
@@ -314,8 +328,7 @@ describe('recovering', () => {
   });
 
   test('repeats a call only where its tool says that this is harmless', () => {
-    const retry = { effect: 'idempotent', onInterrupt: 'retry' } as const;
-    const drive = begun({ tools: new Map([['put', retry]]) });
+    const drive = begun();
     drive.submit(say('1'));
     drive.submit((state) => answer(state, { tool_calls: [call('a', 'put')] }));
     expect(drive.crash()).toEqual(['tool_started']);
@@ -325,7 +338,7 @@ describe('recovering', () => {
   });
 
   test('starts a proposed tool that had not begun', () => {
-    const drive = begun({ tools });
+    const drive = begun();
     drive.submit(say('1'));
     drive.submit((state) => answer(state, { tool_calls: [call('a', 'write')] }));
     expect(drive.crash(drive.events.length - 1)).toEqual(['tool_started']);
@@ -357,7 +370,7 @@ describe('stopping the server', () => {
   });
 
   test('records a running tool as unknown and keeps those that had not begun', () => {
-    const drive = begun({ tools });
+    const drive = begun();
     drive.submit(say('1'));
     const tool_calls = [call('a', 'write'), call('b', 'write')];
     drive.submit((state) => answer(state, { tool_calls }));
@@ -369,7 +382,7 @@ describe('stopping the server', () => {
 
 describe('when everyone has left', () => {
   test('a turn pauses at its next safe point and goes on there when somebody attaches', () => {
-    const drive = begun({ onDisconnect: 'pause', tools });
+    const drive = begun({ onDisconnect: 'pause' });
     drive.submit(say('1'));
     drive.rules = { ...drive.rules, leftTurn: 'turn_1' };
     expect(drive.submit({ type: 'detach' })).toEqual([]);
@@ -384,7 +397,7 @@ describe('when everyone has left', () => {
   });
 
   test('a message goes on with a paused turn; a crash leaves it paused', () => {
-    const drive = begun({ onDisconnect: 'pause', leftTurn: 'turn_1', tools });
+    const drive = begun({ onDisconnect: 'pause', leftTurn: 'turn_1' });
     drive.submit(say('1'));
     expect(drive.state.turn?.paused).toBe('disconnected');
     expect(drive.crash()).toEqual([]);

@@ -1,5 +1,6 @@
 import type { ErrorInfo, SessionEvent, TurnOutcome } from '@duragent/protocol';
 import { addressOf, chatKey } from './chat-key.ts';
+import { answerQuestion, decideApproval, expireConsent, judgeCall } from './consent.ts';
 import {
   boundChats,
   closeCutDeliveries,
@@ -8,11 +9,12 @@ import {
   dropExcess,
   isAboutDelivery,
   stepOut,
+  withOthers,
 } from './deliveries.ts';
 import { evolve, workedMs } from './evolve.ts';
 import type { Facts } from './facts.ts';
-import { outId } from './out-id.ts';
-import { chatOf, MAX_WINDOWS, receive } from './receive.ts';
+import { outId } from './derived-id.ts';
+import { chatOf, findMessage, MAX_WINDOWS, receive } from './receive.ts';
 import { retryAfterFailure } from './retry.ts';
 import type { Rules } from './rules.ts';
 import type { ChatBinding, Draft, SessionInput } from './session-input.ts';
@@ -25,7 +27,7 @@ import {
   type PendingMessage,
   type SessionState,
 } from './state.ts';
-import { closeCutCalls, endStartedCalls, startTools } from './tool-calls.ts';
+import { closeCutCalls, endStartedCalls, settleCalls, skipExcess } from './tool-calls.ts';
 
 /**
  * The events that an input causes, stamped and in order; none where it changes nothing. Never
@@ -49,11 +51,19 @@ export function decide(state: SessionState, input: SessionInput, rules: Rules): 
   record(react(state, input, rules));
   if (current.seq === 0) return events;
   const calls = input.type === 'model_finished' ? input.tool_calls : rules.calls;
+  const answers = withAnswers(rules.answers, events);
   for (;;) {
-    const facts = settle(current, state, { ...rules, calls });
+    const facts = settle(current, state, { ...rules, calls, answers });
     if (facts.length === 0) return events;
     record(facts);
   }
+}
+
+function withAnswers(answers: Rules['answers'], events: readonly SessionEvent[]) {
+  const fresh = events.flatMap((event) =>
+    event.type === 'question_answered' ? [[event.call, event.answer] as const] : [],
+  );
+  return fresh.length === 0 ? answers : new Map([...answers, ...fresh]);
 }
 
 /** What the input itself says. */
@@ -68,6 +78,8 @@ function react(state: SessionState, input: SessionInput, rules: Rules): Facts {
   switch (input.type) {
     case 'receive':
       return hear(state, input, rules);
+    case 'notify':
+      return notify(state, input, rules);
     case 'bind':
       return bind(state, input.chat);
     case 'unbind': {
@@ -83,7 +95,8 @@ function react(state: SessionState, input: SessionInput, rules: Rules): Facts {
     case 'model_finished': {
       if (!isCurrentCall(turn, input)) return [];
       const { type: _, usage, model, ...fields } = input;
-      return [speak(state, turn, { ...fields, ...(usage ? { usage } : {}), model }, rules)];
+      const said = { ...fields, ...(usage ? { usage } : {}), model };
+      return [speak(state, turn, said, rules), ...skipExcess(turn.turn, said.tool_calls)];
     }
     case 'model_failed': {
       if (!isCurrentCall(turn, input)) return [];
@@ -98,6 +111,17 @@ function react(state: SessionState, input: SessionInput, rules: Rules): Facts {
         },
       ];
     }
+    case 'summary_finished':
+    case 'summary_failed':
+      return endSummary(state, input);
+    case 'call_judged':
+      return judgeCall(state, input, rules);
+    case 'decide_approval':
+      return decideApproval(state, input, rules);
+    case 'answer_question':
+      return answerQuestion(state, input);
+    case 'expire':
+      return expireConsent(state, input, rules);
     case 'tool_result': {
       const call = turn?.calls.find((one) => one.call === input.call);
       if (!turn || turn.turn !== input.turn || call?.status !== 'started') return [];
@@ -170,11 +194,41 @@ function hear(
   const facts = receive(state, input, rules);
   const { turn } = state;
   const heard = facts[0];
-  if (!turn || heard?.type !== 'user_message' || heard.handling !== 'turn') return facts;
+  if (!turn || heard?.type !== 'user_message') return facts;
+  const isAnswer = facts[1]?.type === 'question_answered';
+  if (heard.handling !== 'turn' && !isAnswer) return facts;
   if (turn.paused === 'disconnected') return [...facts, resume(turn, 'message')];
   // An effectful tool is let to its end: then the safe point behind it interrupts the turn.
   if (turn.queue !== 'interrupt' || turn.phase !== 'model' || turn.paused) return facts;
   return [...facts, ...stopTurn(state, rules, input.draft, 'interrupted')];
+}
+
+/** What became of the summary that is owed. Without one the session goes on. */
+function endSummary(
+  { summary, turn }: SessionState,
+  input: Extract<SessionInput, { type: 'summary_finished' | 'summary_failed' }>,
+): Facts {
+  if (summary.wanted?.upTo !== input.up_to_seq) return [];
+  const during = turn ? { turn: turn.turn } : {};
+  const { usage, model, up_to_seq } = input;
+  const spent = { ...(usage ? { usage } : {}), model };
+  return input.type === 'summary_finished'
+    ? [{ type: 'history_summarized', ...during, up_to_seq, summary: input.summary, ...spent }]
+    : [{ type: 'summary_failed', ...during, up_to_seq, error: input.error, ...spent }];
+}
+
+/** People are told something once; a chat that nobody bound gets it all the same. */
+function notify(
+  state: SessionState,
+  { text, idempotency, chats }: Extract<SessionInput, { type: 'notify' }>,
+  rules: Rules,
+): Facts {
+  if (findMessage(state, idempotency)) return [];
+  const to = chats ? withOthers([], chats) : boundChats(state);
+  const deliveries = deliveriesTo(to, { text, format: 'markdown' }, rules, {
+    out: (chat) => outId(state.session, `notify/${idempotency}/${chatKey(chat)}`),
+  });
+  return [{ type: 'notice', text, idempotency, deliveries }];
 }
 
 /** What the model said, with where it is to be shown. */
@@ -190,7 +244,10 @@ function speak(
   // A chat that went to another session meanwhile still gets the end of what it saw begin.
   const began = (chat: Chat): boolean =>
     state.previews.some(({ out }) => out === stepOut(turn.turn, said.step, chat));
-  const chats = state.chats.filter((chat) => chat.bound || began(chat));
+  const chats = withOthers(
+    state.chats.filter((chat) => chat.bound || began(chat)),
+    turn.deliverTo,
+  );
   const deliveries = deliveriesTo(chats, what, rules, {
     out: (chat) => stepOut(turn.turn, said.step, chat),
     replyTo: turn.replyTo,
@@ -216,7 +273,10 @@ function recover(
   if (!turn || state.ended) return facts;
   if (turn.paused === 'drain') return [...facts, resume(turn, 'drain')];
   if (turn.paused) return facts;
-  if (turn.phase === 'tools') return [...facts, ...closeCutCalls(turn, input.openedSeq, rules)];
+  if (turn.phase === 'tools') {
+    const { openedSeq, outputs = {} } = input;
+    return [...facts, ...closeCutCalls(turn, openedSeq, outputs, rules)];
+  }
   if (turn.phase !== 'model' || turn.phaseSeq > input.openedSeq) return facts;
   if (turn.crashes < MAX_CRASH_RESUMES) return [...facts, resume(turn, 'crash')];
   const error = {
@@ -240,7 +300,7 @@ function settle(state: SessionState, before: SessionState, rules: Rules): Facts 
     case 'failed':
       return finishTurn(state, turn, rules, 'failed', turn.error ?? undefined);
     case 'tools':
-      return startTools(turn, rules);
+      return settleCalls(turn, rules);
     case 'model':
       return atSafePoint(state, before) ? passSafePoint(state, turn, rules) : [];
   }
@@ -361,7 +421,7 @@ function finishTurn(
     ...(error ? { error } : {}),
     usage,
   };
-  const chats = boundChats(state);
+  const chats = withOthers(boundChats(state), turn.deliverTo);
   if (!error || chats.length === 0) return [finished];
   const what = { text: `⚠️ ${error.message}`, format: 'text' as const };
   const deliveries = deliveriesTo(chats, what, rules, {

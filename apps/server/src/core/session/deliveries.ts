@@ -2,10 +2,16 @@ import type { ChatAddress, Delivery, DeliveryPart, ErrorInfo } from '@duragent/p
 import { splitMessage } from '../split.ts';
 import { addressOf, chatKey } from './chat-key.ts';
 import type { Facts } from './facts.ts';
-import { outId } from './out-id.ts';
+import { outId } from './derived-id.ts';
 import type { Rules } from './rules.ts';
 import type { SessionInput } from './session-input.ts';
-import { type Chat, MAX_DELIVERIES, type OpenDelivery, type SessionState } from './state.ts';
+import {
+  type Chat,
+  MAX_DELIVERIES,
+  type OpenDelivery,
+  type OpenTurn,
+  type SessionState,
+} from './state.ts';
 
 /** Longest wait between two tries of a part, in ms. */
 const MAX_RETRY_MS = 60_000;
@@ -15,6 +21,22 @@ const MAX_PARTS = 200;
 /** The chats that are shown what the session says. */
 export function boundChats(state: SessionState): Chat[] {
   return state.chats.filter((chat) => chat.bound);
+}
+
+/** These chats, and others that may be of no session. */
+export function withOthers(chats: readonly Chat[], others: readonly ChatAddress[]): Chat[] {
+  const known = new Set(chats.map(chatKey));
+  const fresh = others.filter((other) => !known.has(chatKey(other)));
+  return [
+    ...chats,
+    ...fresh.map((other) => ({
+      ...addressOf(other),
+      since: 0,
+      chat_type: 'channel' as const,
+      inbox: 0,
+      bound: false,
+    })),
+  ];
 }
 
 /** The delivery's id of what one step of a turn says to one chat. */
@@ -29,29 +51,45 @@ export function deliveriesTo(
   rules: Rules,
   options: {
     out: (chat: Chat) => string;
-    replyTo?: { chat: number; message: string } | null;
+    replyTo?: OpenTurn['replyTo'];
   },
 ): Delivery[] {
   const files = (what.files ?? []).map((file) => ({ file }));
   return chats.flatMap((chat) => {
-    const parts: DeliveryPart[] = [...partsOf(what.text, rules, chat.gateway), ...files];
+    const parts = [...textParts(what.text, rules, chat), ...files];
     if (parts.length === 0) return [];
-    const answers = chat.chat_type !== 'dm' && options.replyTo?.chat === chat.since;
-    return [
-      {
-        out: options.out(chat),
-        ...addressOf(chat),
-        ...(answers && options.replyTo ? { reply_to: options.replyTo.message } : {}),
-        format: what.format,
-        on_uncertain: rules.delivery.onUncertain,
-        expires_at: new Date(rules.now + rules.delivery.ttlMs).toISOString(),
-        parts,
-      },
-    ];
+    const { out, replyTo } = options;
+    return [deliveryTo(chat, parts, rules, { out: out(chat), format: what.format, replyTo })];
   });
 }
 
-function partsOf(text: string, rules: Rules, gateway: string): DeliveryPart[] {
+/** The delivery of parts to a chat. */
+export function deliveryTo(
+  chat: Chat,
+  parts: DeliveryPart[],
+  rules: Rules,
+  options: {
+    out: string;
+    format: 'markdown' | 'text';
+    /** What to answer to in the chat that asked. */
+    replyTo?: OpenTurn['replyTo'] | undefined;
+  },
+): Delivery {
+  const { out, format, replyTo } = options;
+  const answers = chat.chat_type !== 'dm' && replyTo?.chat === chat.since;
+  return {
+    out,
+    ...addressOf(chat),
+    ...(answers && replyTo ? { reply_to: replyTo.message } : {}),
+    format,
+    on_uncertain: rules.delivery.onUncertain,
+    expires_at: new Date(rules.now + rules.delivery.ttlMs).toISOString(),
+    parts,
+  };
+}
+
+/** A text in parts that a chat's platform takes. */
+export function textParts(text: string, rules: Rules, { gateway }: Chat): DeliveryPart[] {
   if (text.trim() === '') return [];
   const parts = splitMessage(text, rules.delivery.limits(gateway));
   const last = parts[MAX_PARTS - 1];

@@ -8,6 +8,11 @@ const TIME_CHARS = 10;
  * @param work what is delivered, within the owner, and where to.
  */
 export function outId(owner: string, work: string): string {
+  return derivedId('out', owner, work);
+}
+
+/** An id that follows from what it is for: deciding twice names it the same. */
+export function derivedId(prefix: 'out' | 'appr' | 'q', owner: string, work: string): string {
   const time = owner
     .slice(owner.indexOf('_') + 1)
     .slice(0, TIME_CHARS)
@@ -21,7 +26,7 @@ export function outId(owner: string, work: string): string {
       bits >>>= 5;
     }
   }
-  return `out_${time}${rest}`;
+  return `${prefix}_${time}${rest}`;
 }
 
 /** FNV-1a over UTF-16 units with a last mix, 32 bits. */

@@ -1,24 +1,33 @@
 import {
   type EventOf,
   isKnownEvent,
+  MAX_DELIVER_TO,
   queueModeSchema,
   type SessionEvent,
   type StoredEvent,
   type Usage,
 } from '@duragent/protocol';
 import { addressOf, chatKey } from './chat-key.ts';
+import {
+  type CallEvent,
+  evolveCall,
+  finishedCall,
+  proposedCalls,
+  waitsForPeople,
+} from './evolve-calls.ts';
 import { evolveDelivery, oweDeliveries, withChats } from './evolve-deliveries.ts';
 import { senderKey } from './receive.ts';
 import { textOf } from './spoken-text.ts';
 import {
   type Chat,
+  type KnownKey,
   KEY_TTL_MS,
   MAX_BURSTS,
   MAX_KEYS,
-  type OpenCall,
   type OpenTurn,
   type PendingMessage,
   type SessionState,
+  type SummaryState,
 } from './state.ts';
 
 const PREVIEW_CHARS = 80;
@@ -63,7 +72,7 @@ function apply(state: SessionState, event: SessionEvent): SessionState {
     case 'delivery_finished':
       return evolveDelivery(state, event);
     case 'notice':
-      return oweDeliveries({ ...state, greeted: true }, event.seq, event.deliveries);
+      return oweDeliveries(tell(state, event), event.seq, event.deliveries);
     case 'setting_changed':
       return set(state, event);
     case 'session_ended':
@@ -76,6 +85,9 @@ function apply(state: SessionState, event: SessionEvent): SessionState {
         // Kept with their inbox numbers: what they have sent is not taken again by another session.
         chats: state.chats.map((chat) => ({ ...chat, bound: false })),
       };
+    case 'history_summarized':
+    case 'summary_failed':
+      return endSummary(charge(state, event.usage), event);
     case 'recovered':
       return state;
     default:
@@ -100,6 +112,8 @@ type TurnEvent = Exclude<
       | 'notice'
       | 'setting_changed'
       | 'session_ended'
+      | 'history_summarized'
+      | 'summary_failed'
       | 'recovered';
   }
 >;
@@ -112,8 +126,24 @@ function onTurn(state: SessionState, event: TurnEvent): SessionState {
       return oweDeliveries(answer(state, turn, event), event.seq, event.deliveries);
     case 'model_call_failed':
       return { ...charge(state, event.usage), turn: failCall(turn, event) };
+    case 'approval_requested':
+    case 'question_asked':
+      return oweDeliveries(
+        { ...state, turn: changeCall(turn, event) },
+        event.seq,
+        event.deliveries,
+      );
+    case 'approval_decided':
     case 'tool_started':
-      return { ...state, turn: changeCall(turn, event, { status: 'started', seq: event.seq }) };
+      return { ...state, turn: changeCall(turn, event) };
+    case 'question_answered':
+      return {
+        ...state,
+        turn: changeCall(turn, event),
+        keys: state.keys.map((known) =>
+          known.message_id === event.message_id ? { ...known, turn: turn.turn } : known,
+        ),
+      };
     case 'tool_finished':
       return { ...state, turn: finishCall(turn, event) };
     case 'turn_paused':
@@ -129,14 +159,16 @@ function onTurn(state: SessionState, event: TurnEvent): SessionState {
     case 'turn_resumed':
       return {
         ...state,
-        turn: {
-          ...turn,
-          paused: null,
-          attempt: event.attempt,
-          phaseSeq: event.seq,
-          crashes: turn.crashes + (event.cause === 'crash' ? 1 : 0),
-          workingSince: event.at,
-        },
+        turn: keepTime(
+          {
+            ...turn,
+            paused: null,
+            attempt: event.attempt,
+            phaseSeq: event.seq,
+            crashes: turn.crashes + (event.cause === 'crash' ? 1 : 0),
+          },
+          event.at,
+        ),
       };
     case 'turn_finished':
       return {
@@ -204,20 +236,28 @@ function receive(state: SessionState, event: EventOf<'user_message'>): SessionSt
     keys:
       key === undefined
         ? state.keys
-        : [
-            ...state.keys.filter((known) => ageMs(known.at, event.at) < KEY_TTL_MS),
-            {
-              key,
-              seq: event.seq,
-              message_id: event.message_id,
-              ...(steered === undefined ? {} : { turn: steered }),
-              at: event.at,
-            },
-          ].slice(-MAX_KEYS),
+        : addKey(state, {
+            key,
+            seq: event.seq,
+            message_id: event.message_id,
+            ...(steered === undefined ? {} : { turn: steered }),
+            at: event.at,
+          }),
     preview: Array.from(text.slice(0, 2 * PREVIEW_CHARS))
       .slice(0, PREVIEW_CHARS)
       .join(''),
   };
+}
+
+function tell(state: SessionState, event: EventOf<'notice'>): SessionState {
+  const key = event.idempotency;
+  if (key === undefined) return { ...state, greeted: true };
+  return { ...state, keys: addKey(state, { key, seq: event.seq, message_id: '', at: event.at }) };
+}
+
+function addKey({ keys }: SessionState, known: KnownKey): KnownKey[] {
+  const fresh = keys.filter((one) => ageMs(one.at, known.at) < KEY_TTL_MS);
+  return [...fresh, known].slice(-MAX_KEYS);
 }
 
 function keyOfChat(state: SessionState, address: Parameters<typeof chatKey>[0]): Chat | undefined {
@@ -239,6 +279,7 @@ function wait(
     ...(chat && event.source.chat
       ? { chat: chat.since, platform_id: event.source.chat.message_id }
       : {}),
+    ...(event.deliver_to ? { deliverTo: event.deliver_to } : {}),
     ...(held === undefined ? {} : { held_until: held, sender }),
   };
   const waiting = state.pending.map((one) =>
@@ -281,6 +322,10 @@ function startTurn(state: SessionState, event: EventOf<'turn_started'>): Session
       crashes: 0,
       paused: null,
       replyTo: replyToOf(state, event),
+      deliverTo: state.pending
+        .filter((message) => event.trigger.includes(message.message_id))
+        .flatMap((message) => message.deliverTo ?? [])
+        .slice(0, MAX_DELIVER_TO),
       error: null,
       usage: { input_tokens: 0, output_tokens: 0 },
       workedMs: 0,
@@ -320,14 +365,7 @@ function answer(
   event: EventOf<'assistant_message'>,
 ): SessionState {
   if (turn.phase !== 'model' || turn.step !== event.step) return state;
-  const calls = event.tool_calls.map((call): OpenCall => ({
-    call: call.call,
-    status: 'proposed',
-    name: call.name,
-    effect: 'effectful',
-    onInterrupt: 'tell_model',
-    seq: event.seq,
-  }));
+  const calls = proposedCalls(event);
   const steered = turn.queue === 'steer';
   const pending = steered
     ? state.pending.filter((message) => message.seq > event.input_seq)
@@ -336,6 +374,7 @@ function answer(
   return {
     ...charge(state, event.usage),
     pending,
+    summary: wantSummary(state.summary, event, pending),
     turn:
       calls.length === 0 && steered && pending.length > 0
         ? { ...after, ...freshStep(turn.step + 1, event.seq) }
@@ -348,6 +387,33 @@ function answer(
             calls,
           },
   };
+}
+
+/** A summary that is owed is let to its end before another one is. */
+function wantSummary(
+  summary: SummaryState,
+  { given }: EventOf<'assistant_message'>,
+  pending: readonly PendingMessage[],
+): SummaryState {
+  const upTo = given?.summarize_seq ?? 0;
+  if (summary.wanted || upTo <= Math.max(summary.upTo, summary.failed)) return summary;
+  // What waits for its own turn is not summarized, wherever it stands in the log.
+  const keepFrom = Math.min(upTo + 1, pending[0]?.seq ?? Infinity);
+  return { ...summary, wanted: { upTo, keepFrom } };
+}
+
+function endSummary(
+  state: SessionState,
+  event: EventOf<'history_summarized' | 'summary_failed'>,
+): SessionState {
+  const { wanted } = state.summary;
+  const upTo = event.up_to_seq;
+  if (wanted?.upTo !== upTo) return state;
+  const summary =
+    event.type === 'history_summarized'
+      ? { upTo, seq: event.seq, keepFrom: wanted.keepFrom, wanted: null, failed: 0 }
+      : { ...state.summary, wanted: null, failed: upTo };
+  return { ...state, summary };
 }
 
 function failCall(turn: OpenTurn, event: EventOf<'model_call_failed'>): OpenTurn {
@@ -368,29 +434,26 @@ function failCall(turn: OpenTurn, event: EventOf<'model_call_failed'>): OpenTurn
   };
 }
 
-function changeCall(
-  turn: OpenTurn,
-  event: EventOf<'tool_started'>,
-  change: Partial<OpenCall>,
-): OpenTurn {
-  return {
-    ...turn,
-    calls: turn.calls.map((call) =>
-      call.call === event.call && call.status !== 'finished'
-        ? { ...call, effect: event.effect, onInterrupt: event.on_interrupt, ...change }
-        : call,
-    ),
-  };
+function changeCall(turn: OpenTurn, event: CallEvent): OpenTurn {
+  const calls = turn.calls.map((call) =>
+    call.call === event.call ? evolveCall(call, event) : call,
+  );
+  return keepTime({ ...turn, calls }, event.at);
 }
 
 function finishCall(turn: OpenTurn, event: EventOf<'tool_finished'>): OpenTurn {
-  const calls = turn.calls.map((call) =>
-    call.call === event.call ? { ...call, status: 'finished' as const } : call,
-  );
+  const calls = turn.calls.map((call) => (call.call === event.call ? finishedCall(call) : call));
   if (turn.phase !== 'tools' || calls.some((call) => call.status !== 'finished')) {
-    return { ...turn, calls };
+    return keepTime({ ...turn, calls }, event.at);
   }
-  return { ...turn, ...freshStep(turn.step + 1, event.seq) };
+  return keepTime({ ...turn, ...freshStep(turn.step + 1, event.seq) }, event.at);
+}
+
+/** Counts no time in which the turn waits for people. */
+function keepTime(turn: OpenTurn, at: string): OpenTurn {
+  const works = turn.paused === null && !waitsForPeople(turn);
+  if (works === (turn.workingSince !== null)) return turn;
+  return { ...turn, workedMs: workedMs(turn, at), workingSince: works ? at : null };
 }
 
 function charge(state: SessionState, usage: Usage | undefined): SessionState {

@@ -1,6 +1,7 @@
+import { mayBegin } from './evolve-calls.ts';
 import { workedMs } from './evolve.ts';
 import type { SessionInput } from './session-input.ts';
-import type { Chat, OpenDelivery, SessionState } from './state.ts';
+import type { Chat, OpenCall, OpenDelivery, SessionState } from './state.ts';
 
 /** Work that a state owes the world. The key names the work, never the moment; each effect ends in one input. */
 export type Effect =
@@ -15,7 +16,11 @@ export type Effect =
       /** ISO instant before which it must not begin; null: at once. */
       notBefore: string | null;
     }
-  | { type: 'run_tool'; key: string; turn: string; call: string }
+  /** Sums up the conversation up to a seq, with the summary before it. */
+  | { type: 'summarize'; key: string; upTo: number }
+  /** Asks the policy about a call that may begin. */
+  | { type: 'judge_call'; key: string; turn: string; call: string }
+  | { type: 'run_tool'; key: string; turn: string; call: string; hash?: string }
   /** Ends in `input` at `at`, in ms since 1970. */
   | { type: 'wait_until'; key: string; at: number; input: SessionInput }
   | {
@@ -27,12 +32,24 @@ export type Effect =
 
 /** What the state owes now, in the order in which it should begin. Ask only after `recover`. */
 export function next(state: SessionState): Effect[] {
-  return [...owedByTurn(state), ...owedByBursts(state), ...owedToChats(state)];
+  return [
+    ...owedByTurn(state),
+    ...owedByBursts(state),
+    ...owedToChats(state),
+    ...owedToModel(state),
+  ];
+}
+
+/** The summary that the next calls will be given. A turn that is paused waits for nobody, so it need not hurry. */
+function owedToModel({ turn, ended, summary: { wanted } }: SessionState): Effect[] {
+  if (!wanted || ended || turn?.paused) return [];
+  return [{ type: 'summarize', key: `summarize ${wanted.upTo}`, upTo: wanted.upTo }];
 }
 
 function owedByTurn({ turn, ended }: SessionState): Effect[] {
-  if (!turn || turn.paused || ended) return [];
-  const effects: Effect[] = [];
+  if (!turn || ended) return [];
+  const effects = turn.calls.flatMap(expiryOf);
+  if (turn.paused) return effects;
   if (turn.phase === 'model') {
     effects.push({
       type: 'call_model',
@@ -45,13 +62,21 @@ function owedByTurn({ turn, ended }: SessionState): Effect[] {
     });
   }
   for (const call of turn.calls) {
-    if (call.status !== 'started') continue;
-    effects.push({
-      type: 'run_tool',
-      key: `run_tool ${turn.turn}/${call.call}`,
-      turn: turn.turn,
-      call: call.call,
-    });
+    const work = `${turn.turn}/${call.call}`;
+    if (call.status === 'started') {
+      const key = `run_tool ${work}`;
+      const { hash } = call;
+      effects.push({
+        type: 'run_tool',
+        key,
+        turn: turn.turn,
+        call: call.call,
+        ...(hash === undefined ? {} : { hash }),
+      });
+    } else if (call.status === 'proposed' && mayBegin(turn, call)) {
+      const key = `judge_call ${work}/${call.asks ?? 0}`;
+      effects.push({ type: 'judge_call', key, turn: turn.turn, call: call.call });
+    }
   }
   const limit = turn.limits.turn_timeout_ms;
   if (limit !== null && turn.workingSince !== null) {
@@ -63,6 +88,15 @@ function owedByTurn({ turn, ended }: SessionState): Effect[] {
     });
   }
   return effects;
+}
+
+/** The end of the time that people have to speak about a call. */
+function expiryOf({ status, approval, question }: OpenCall): Effect[] {
+  const id = approval?.approval ?? question?.question;
+  const expires_at = approval?.expires_at ?? question?.expires_at ?? null;
+  if (status !== 'asked' || id === undefined || expires_at === null) return [];
+  const key = `wait_until expiry/${id}`;
+  return [{ type: 'wait_until', key, at: Date.parse(expires_at), input: { type: 'expire', id } }];
 }
 
 /** The end of the first burst, when its messages may start a turn. */

@@ -2,19 +2,44 @@ import { type QueueMode, queueModeSchema, type SessionEvent } from '@duragent/pr
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { decide } from './decide.ts';
-import type { SessionInput } from './session-input.ts';
+import type { CallVerdict, SessionInput } from './session-input.ts';
 import { evolve } from './evolve.ts';
 import { foldLog, foldOn, packState } from './fold.ts';
 import { next } from './next.ts';
-import { initialState, MAX_CHATS, MAX_DEAD, MAX_DELIVERIES, MAX_PENDING } from './state.ts';
+import {
+  initialState,
+  MAX_CALLS,
+  MAX_CHATS,
+  MAX_DEAD,
+  MAX_DELIVERIES,
+  MAX_PENDING,
+} from './state.ts';
 import { answer, Drive, failure, fold, say, START, testRules } from './testing.ts';
 import { emptyWindow } from './window.ts';
 
-const tools = new Map([
-  ['read', { effect: 'pure', onInterrupt: 'retry' }],
-  ['put', { effect: 'idempotent', onInterrupt: 'retry' }],
-  ['write', { effect: 'effectful', onInterrupt: 'retry' }],
-] as const);
+const kinds = {
+  read: { effect: 'pure', on_interrupt: 'retry' },
+  put: { effect: 'idempotent', on_interrupt: 'retry' },
+  write: { effect: 'effectful', on_interrupt: 'retry' },
+  none: {},
+} as const;
+const verdicts: readonly CallVerdict[] = [
+  { kind: 'run', hash: 'h', notify: null },
+  { kind: 'run', hash: 'h', notify: 'it runs' },
+  { kind: 'refuse', outcome: 'denied', content: 'no' },
+  {
+    kind: 'approve',
+    hash: 'h'.repeat(64),
+    tool: 'write',
+    shown: 'rm -r x'.repeat(30),
+    reason: 'the policy',
+    always: 'bash:rm',
+    file: 'art_1',
+  },
+  { kind: 'ask', text: 'Which?', timeoutMs: 5_000, default: 'a' },
+  { kind: 'ask', text: 'Which?', choices: ['a', 'b'], timeoutMs: null },
+];
+const decisions = ['allow_once', 'allow_always', 'deny'] as const;
 
 const chatOf = (id: string) => ({
   gateway: 'telegram',
@@ -34,6 +59,9 @@ type Step =
   | { do: 'answer'; calls: ('read' | 'put' | 'write' | 'none')[] }
   | { do: 'fail'; retryable: boolean }
   | { do: 'tool'; pick: number }
+  | { do: 'judge'; pick: number; verdict: number }
+  | { do: 'consent'; pick: number; decision: number }
+  | { do: 'expire' }
   | { do: 'stale'; pick: number }
   /** A message in a chat; `edits` one of the last few there. */
   | { do: 'tell'; chat: number; bot: boolean; edits: number | null }
@@ -103,6 +131,23 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     arbitrary: fc.record({ do: fc.constant('fail' as const), retryable: fc.boolean() }),
   },
   { weight: 6, arbitrary: fc.record({ do: fc.constant('tool' as const), pick: fc.nat(5) }) },
+  {
+    weight: 8,
+    arbitrary: fc.record({
+      do: fc.constant('judge' as const),
+      pick: fc.nat(5),
+      verdict: fc.nat(verdicts.length - 1),
+    }),
+  },
+  {
+    weight: 5,
+    arbitrary: fc.record({
+      do: fc.constant('consent' as const),
+      pick: fc.nat(5),
+      decision: fc.nat(2),
+    }),
+  },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('expire' as const) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('stale' as const), pick: fc.nat(50) }) },
   {
     weight: 2,
@@ -137,6 +182,7 @@ class World extends Drive {
   readonly #told: SessionInput[] = [];
   readonly #running = new Set<string>();
   readonly #inputs: SessionInput[] = [];
+  override policy = () => null;
   #ids = 0;
   /** How many of the last records may still be lost: those of the last append. */
   #unsynced = 0;
@@ -172,6 +218,7 @@ class World extends Drive {
           provider_call_id: `p${i}`,
           name,
           arguments: {},
+          ...kinds[name],
         }));
         this.submit((state) => answer(state, { tool_calls }));
         return;
@@ -196,6 +243,35 @@ class World extends Drive {
         });
         return;
       }
+      case 'judge': {
+        const owed = next(this.state).filter((effect) => effect.type === 'judge_call');
+        const effect = owed[step.pick % Math.max(1, owed.length)];
+        const verdict = verdicts[step.verdict];
+        if (effect?.type !== 'judge_call' || !verdict) return;
+        const { turn: of, call } = effect;
+        this.submit({ type: 'call_judged', turn: of, call, verdict });
+        return;
+      }
+      case 'consent': {
+        const asked = turn?.calls.filter((call) => call.status === 'asked') ?? [];
+        const { approval, question } = asked[step.pick % Math.max(1, asked.length)] ?? {};
+        const decision = decisions[step.decision] ?? 'deny';
+        if (approval) {
+          const { approval: id } = approval;
+          this.submit({ type: 'decide_approval', approval: id, decision, by: 'http' });
+        } else if (question) {
+          const { question: id } = question;
+          this.submit({ type: 'answer_question', question: id, answer: 'a', by: 'http' });
+        }
+        return;
+      }
+      case 'expire':
+        for (const effect of next(this.state)) {
+          if (effect.type !== 'wait_until' || effect.input.type !== 'expire') continue;
+          this.rules = { ...this.rules, now: Math.max(this.rules.now, effect.at) };
+          this.submit(effect.input);
+        }
+        return;
       case 'stale': {
         const input = this.#inputs[step.pick % Math.max(1, this.#inputs.length)];
         // A server that drains stops; there is no later input to it. A delivery ends as it began.
@@ -314,11 +390,14 @@ class World extends Drive {
     this.take({ do: 'attach' });
     const owes = (): boolean =>
       next(this.state).some((effect) => effect.type !== 'wait_until') ||
-      (this.state.turn === null && this.state.pending.length > 0);
+      (this.state.turn === null && this.state.pending.length > 0) ||
+      this.state.turn?.calls.some((call) => call.status === 'asked') === true;
     for (let i = 0; owes(); i += 1) {
       if (i > 1000) throw new Error('it does not settle');
       this.take({ do: 'pass', ms: 8000 });
       this.take({ do: 'deliver', pick: 0, end: 'delivered' });
+      this.take({ do: 'judge', pick: 0, verdict: i % verdicts.length });
+      this.take({ do: 'consent', pick: 0, decision: i % decisions.length });
       this.take({ do: 'tool', pick: 0 });
       this.take({ do: 'answer', calls: [] });
     }
@@ -339,7 +418,7 @@ function live(given: {
   };
   const { queue, onDisconnect, overflow } = given;
   const waiting = { maxPending: 3, overflow, rejectMessage: '', debounceMs: 1500 };
-  const world = new World({ tools, queue, onDisconnect, limits, waiting });
+  const world = new World({ queue, onDisconnect, limits, waiting });
   world.submit(START);
   for (const binding of bindings) world.submit({ type: 'bind', chat: binding });
   for (const one of given.steps) world.take(one);
@@ -367,6 +446,7 @@ function assertLegal(events: readonly SessionEvent[]): void {
   const turns = new Set<string>();
   const asked = new Set<string>();
   const results = new Set<string>();
+  const waiting = new Map<string, string>();
   const sending = new Set<string>();
   const delivered = new Set<string>();
   const inbox = new Set<number>();
@@ -383,6 +463,16 @@ function assertLegal(events: readonly SessionEvent[]): void {
       expect(openTurns.has(event.turn)).toBe(true);
       for (const call of event.tool_calls) asked.add(call.call);
     }
+    if (event.type === 'approval_requested') waiting.set(event.call, event.approval);
+    if (event.type === 'approval_decided') {
+      // One that was allowed, and so long ago that it is asked for again, waits no more.
+      if (event.decision !== 'expire' || waiting.has(event.call)) {
+        expect(waiting.get(event.call)).toBe(event.approval);
+      }
+      if (event.decision.startsWith('allow')) waiting.delete(event.call);
+    }
+    // What waited for a person and was not allowed never starts.
+    if (event.type === 'tool_started') expect(waiting.has(event.call)).toBe(false);
     if (event.type === 'tool_finished') {
       expect(asked.has(event.call) && !results.has(event.call)).toBe(true);
       results.add(event.call);
@@ -499,6 +589,22 @@ describe('any order of inputs and crashes', () => {
       const id = full.state.seq.toString().padStart(26, '2');
       full.submit(say(id));
     }
+    // And as many calls as a step may ask for, each waiting for a person.
+    full.policy = () => verdicts[3] ?? null;
+    full.submit((state) =>
+      answer(state, {
+        tool_calls: Array.from({ length: MAX_CALLS }, (_, i) => ({
+          call: `call_${i.toString().padStart(26, '0')}`,
+          provider_call_id: `p${i}`,
+          name: 'read',
+          arguments: {},
+          ...kinds.read,
+        })),
+      }),
+    );
+    expect(full.state.turn?.calls.map((call) => call.status)).toEqual(
+      Array.from({ length: MAX_CALLS }, (_, i) => (i === 0 ? 'asked' : 'proposed')),
+    );
     expect(full.state.deliveries).toHaveLength(MAX_DELIVERIES);
     expect(full.state.dead).toHaveLength(MAX_DEAD);
     expect(JSON.stringify(full.state, null, 1).length).toBeLessThan(16 * 1024);
@@ -563,7 +669,7 @@ describe('a fold', () => {
           { type: 'cancel' },
           { type: 'drain' },
         ] as const) {
-          expect(() => decide(state, input, testRules({ tools, epoch: 9 }))).not.toThrow();
+          expect(() => decide(state, input, testRules({ epoch: 9 }))).not.toThrow();
         }
       }),
     );

@@ -1,11 +1,12 @@
 import type { Handling } from '@duragent/protocol';
 import { chatKey } from './chat-key.ts';
+import { freeQuestion } from './consent.ts';
 import { boundChats, deliveriesTo } from './deliveries.ts';
 import type { Facts } from './facts.ts';
-import { outId } from './out-id.ts';
+import { outId } from './derived-id.ts';
 import type { Rules } from './rules.ts';
 import type { SessionInput } from './session-input.ts';
-import { type Spoken, spokenText } from './spoken-text.ts';
+import { type Spoken, spokenText, textOf } from './spoken-text.ts';
 import {
   type Chat,
   type KnownKey,
@@ -31,7 +32,9 @@ export function receive(state: SessionState, input: Receive, rules: Rules): Fact
   const chat = input.source.chat ? chatOf(state, input.source.chat) : undefined;
   if (input.source.chat && !chat) return [];
   if (chat && input.source.inbox && input.source.inbox.n <= chat.inbox) return [];
-  const handling = handlingOf(state, input);
+  const question = answeredBy(state, input);
+  // What answers a question is seen as the result of its call, and not a second time as a message.
+  const handling = question ? 'silent' : handlingOf(state, input);
   const isFull = state.pending.length >= MAX_PENDING;
   if (handling === 'turn' && isFull && !chat) return [];
   const replaced = chat && handling === 'turn' ? findEdited(state, input, chat) : undefined;
@@ -44,13 +47,37 @@ export function receive(state: SessionState, input: Receive, rules: Rules): Fact
     source,
     content,
     handling,
+    ...(input.deliver_to ? { deliver_to: input.deliver_to } : {}),
     ...(heldUntil === null ? {} : { held_until: heldUntil }),
   };
   const deliveries =
-    rules.delivery.mirror && handling === 'turn' ? mirror(state, message, chat, rules) : [];
+    rules.delivery.mirror && input.handling === 'turn' ? mirror(state, message, chat, rules) : [];
   const facts: Facts = [{ ...message, ...(deliveries.length > 0 ? { deliveries } : {}) }];
+  if (question) facts.push(answerOf(question, input));
   if (handling === 'turn') facts.push(...makeRoom(state, message_id, chat, replaced, rules));
   return facts;
+}
+
+type Question = { turn: string; call: string; question: string };
+
+/** The open question that a message answers: the first one without choices, for a person who writes to the agent. */
+function answeredBy(state: SessionState, input: Receive): Question | null {
+  const { turn } = state;
+  if (!turn || input.handling !== 'turn' || input.source.sender?.is_bot) return null;
+  if (input.edits !== undefined || textOf(input.content).trim() === '') return null;
+  const call = freeQuestion(state);
+  if (!call?.question) return null;
+  return { turn: turn.turn, call: call.call, question: call.question.question };
+}
+
+function answerOf(question: Question, { source, content, message_id }: Receive): Facts[number] {
+  const answer = textOf(content).trim();
+  return { type: 'question_answered', ...question, answer, by: saidBy(source), message_id };
+}
+
+/** Who somebody is, as approvals and answers record it: `<gateway>:<id>`, or the kind of another client. */
+export function saidBy({ chat, sender, kind }: Receive['source']): string {
+  return chat && sender?.id !== undefined ? `${chat.gateway}:${sender.id}` : kind;
 }
 
 /** The message that was received under this idempotency key, if it is remembered. */

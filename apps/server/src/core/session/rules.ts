@@ -1,10 +1,8 @@
 import type {
   OnDisconnect,
-  OnInterrupt,
   OnUncertain,
   QueueMode,
   ToolCall,
-  ToolEffect,
   TurnLimits,
 } from '@duragent/protocol';
 import type { TextLimits } from '../split.ts';
@@ -38,9 +36,15 @@ export interface Rules {
   };
   /** The agent's setting, else the server's; the session's own goes first. */
   onDisconnect: OnDisconnect;
-  tools: ReadonlyMap<string, { effect: ToolEffect; onInterrupt: OnInterrupt }>;
+  /** How long an approval waits, in ms; 0: for ever. */
+  approvalTimeoutMs: number;
   /** The tool calls of the last assistant message: their arguments, which the state does not hold. */
   calls: readonly ToolCall[];
+  /** What people answered to questions, by call, and what holds when nobody does. */
+  answers: ReadonlyMap<string, string | null>;
+  defaults: ReadonlyMap<string, string>;
+  /** `<gateway>:<id>` of whoever the open turn answers, where a person of a chat wrote it. */
+  requester: string | null;
   /** The turn that everyone left while it worked, 5 s ago or more; null: somebody is there, or nobody was. */
   leftTurn: string | null;
 }

@@ -1,9 +1,12 @@
 import type {
+  ApprovalDecision,
   AssistantPart,
   ChatAddress,
   ChatType,
+  Command,
   EndReason,
   ErrorInfo,
+  GivenContext,
   Handling,
   MessageSource,
   OnDisconnect,
@@ -33,11 +36,15 @@ export type SessionInput =
       source: MessageSource;
       content: UserPart[];
       handling: Handling;
+      /** Chats that get the answer beside those of the session. */
+      deliver_to?: ChatAddress[];
       /** A new text of the message that its chat knows by this id. */
       edits?: string;
       /** What was shown of the answer in progress, should the message interrupt it. */
       draft?: Draft;
     }
+  /** People are told something, in these chats or, with null, in those of the session. Once for each `idempotency`. */
+  | { type: 'notify'; idempotency: string; text: string; chats: ChatAddress[] | null }
   | { type: 'bind'; chat: ChatBinding }
   | { type: 'unbind'; chat: ChatAddress; by: string }
   | { type: 'set'; name: 'queue' | 'activation'; value: string | null; by: string }
@@ -48,6 +55,7 @@ export type SessionInput =
       attempt: number;
       message_id: string;
       input_seq: number;
+      given?: GivenContext;
       content: AssistantPart[];
       tool_calls: ToolCall[];
       finish_reason: string;
@@ -65,6 +73,14 @@ export type SessionInput =
       retryAfterMs?: number;
       usage?: Usage;
     }
+  | { type: 'summary_finished'; up_to_seq: number; summary: string; usage?: Usage; model: string }
+  | { type: 'summary_failed'; up_to_seq: number; error: ErrorInfo; usage?: Usage; model: string }
+  /** What the policy makes of a call that the model asked for. */
+  | { type: 'call_judged'; turn: string; call: string; verdict: CallVerdict }
+  | { type: 'decide_approval'; approval: string; decision: ApprovalDecision; by: string }
+  | { type: 'answer_question'; question: string; answer: string; by: string }
+  /** An approval's or a question's time is over. */
+  | { type: 'expire'; id: string }
   | {
       type: 'tool_result';
       turn: string;
@@ -89,8 +105,41 @@ export type SessionInput =
   | { type: 'detach' }
   | { type: 'drain' }
   /** First for a log that was opened: `openedSeq` is its last record, and nothing up to it is in flight. */
-  | { type: 'recover'; openedSeq: number; torn?: { bytes: number; savedAs: string } }
+  | {
+      type: 'recover';
+      openedSeq: number;
+      torn?: { bytes: number; savedAs: string };
+      /** What the tools that were under way had said, by call. */
+      outputs?: Readonly<Record<string, string>>;
+    }
   | { type: 'end'; reason: EndReason; draft?: Draft };
+
+/** What becomes of a call. */
+export type CallVerdict =
+  /** It is started; `notify`: people are told so. */
+  | { kind: 'run'; hash: string; notify: string | null }
+  | { kind: 'refuse'; outcome: 'denied' | 'error'; content: string }
+  | {
+      kind: 'approve';
+      hash: string;
+      tool: string;
+      /** The whole of what it would do, in words. */
+      shown: string;
+      command?: Command;
+      reason: string;
+      /** The rule that "Allow always" would store; null: none can be. */
+      always: string | null;
+      /** The file that holds `shown`, for chats that it does not fit into. */
+      file?: string;
+    }
+  | {
+      kind: 'ask';
+      text: string;
+      choices?: string[];
+      default?: string;
+      /** null: it waits for ever. */
+      timeoutMs: number | null;
+    };
 
 /** What became of one try to send a part. */
 export type DeliveryEnd =

@@ -1,11 +1,26 @@
-import type { AssistantPart, UserPart } from '@duragent/protocol';
+import { type AssistantPart, type StoredEvent, type UserPart, visible } from '@duragent/protocol';
 import type { Facts } from './facts.ts';
 
 /** Events that may be shown in chats. */
 export type Spoken = Extract<
   Facts[number],
-  { type: 'assistant_message' | 'user_message' | 'notice' }
+  {
+    type: 'assistant_message' | 'user_message' | 'notice' | 'approval_requested' | 'question_asked';
+  }
 >;
+
+/** Whether an event may be shown in chats. */
+export function isSpoken(event: StoredEvent): event is StoredEvent & Spoken {
+  return spoken.has(event.type);
+}
+
+const spoken: ReadonlySet<string> = new Set([
+  'assistant_message',
+  'user_message',
+  'notice',
+  'approval_requested',
+  'question_asked',
+] satisfies Spoken['type'][]);
 
 /** The text that an event's deliveries are cut from. */
 export function spokenText(event: Spoken): string {
@@ -16,6 +31,10 @@ export function spokenText(event: Spoken): string {
       return textOf(event.content);
     case 'user_message':
       return mirrorLine(event);
+    case 'approval_requested':
+      return approvalText(event);
+    case 'question_asked':
+      return questionText(event);
   }
 }
 
@@ -31,4 +50,28 @@ function mirrorLine({ source, content }: Extract<Spoken, { type: 'user_message' 
     .map((part) => (part.type === 'file' ? ` [file: ${part.name}]` : ''))
     .join('');
   return `${source.sender?.name ?? 'somebody'} (${surface}): ${textOf(content)}${files}`;
+}
+
+/** What a person decides about: all of it, with nothing hidden in it. */
+function approvalText(request: Extract<Spoken, { type: 'approval_requested' }>): string {
+  const { tool, shown, command, reason, approval } = request;
+  const env = Object.entries(command?.env ?? {}).map(([name, value]) => `${name}=${value}`);
+  return [
+    `🔐 ${visible(tool)} asks for consent:`,
+    '',
+    visible(shown),
+    '',
+    ...(command ? [`in ${visible([command.cwd, ...env].join(' '))}`] : []),
+    `${visible(reason)}`,
+    `/approve ${approval} or /deny ${approval}`,
+  ].join('\n');
+}
+
+function questionText(asked: Extract<Spoken, { type: 'question_asked' }>): string {
+  const { text, choices = [], question } = asked;
+  const how =
+    choices.length === 0
+      ? 'Write the answer, or'
+      : `${choices.map((choice, i) => `${i + 1}. ${visible(choice)}`).join('\n')}\nPress one, or`;
+  return `❓ ${visible(text)}\n\n${how}: /answer ${question} …`;
 }

@@ -1,4 +1,5 @@
 import type {
+  ApprovalDecision,
   ChatAddress,
   ChatType,
   EndReason,
@@ -39,6 +40,8 @@ export interface PendingMessage {
   /** The `since` of the chat that it was said in, and its id there. */
   chat?: number;
   platform_id?: string;
+  /** Chats that get the answer beside those of the session. */
+  deliverTo?: ChatAddress[];
   /** ISO instant before which it starts no turn by itself, and whose burst it is of. */
   held_until?: string;
   sender?: string;
@@ -106,15 +109,49 @@ export interface KnownKey {
   at: string;
 }
 
+/** Calls that a step may ask for; those beyond it are left out, and the model is told. */
+export const MAX_CALLS = 16;
+
 export interface OpenCall {
   call: string;
-  /** `proposed`: the model asked for it; `started`: `tool_started` is recorded; `finished`: so is its result. */
-  status: 'proposed' | 'started' | 'finished';
-  name: string;
+  /**
+   * `proposed`: the model asked for it, and the policy has not spoken; `asked`: people have to
+   * decide or answer; `decided`: they have, and what follows from it is not recorded yet; `started`:
+   * `tool_started` is recorded; `finished`: so is its result.
+   */
+  status: 'proposed' | 'asked' | 'decided' | 'started' | 'finished';
   effect: ToolEffect;
   onInterrupt: OnInterrupt;
-  /** Seq of the event that proposed or started it. */
+  /** Seq of the event that began this status. */
   seq: number;
+  /** Of what a started call does. */
+  hash?: string;
+  /** The approval that it waits for, or that was decided. */
+  approval?: OpenApproval;
+  question?: OpenQuestion;
+  /** Approvals that were asked for it so far; absent: none. */
+  asks?: number;
+}
+
+export interface OpenApproval {
+  approval: string;
+  /** Of what it allows. */
+  hash: string;
+  /** Whether `allow_always` can be stored. */
+  always: boolean;
+  /** ISO; null: it waits for ever. */
+  expires_at: string | null;
+  decision?: ApprovalDecision | 'expire';
+  by?: string;
+  decided_at?: string;
+}
+
+export interface OpenQuestion {
+  question: string;
+  /** How many choices it has; 0: any text is an answer. */
+  choices: number;
+  /** ISO; null: it waits for ever. */
+  expires_at: string | null;
 }
 
 export interface OpenTurn {
@@ -146,6 +183,8 @@ export interface OpenTurn {
   crashes: number;
   /** What to answer to in the chat that asked: the `since` of the chat, and the message there. */
   replyTo: { chat: number; message: string } | null;
+  /** Chats that get its answers beside those of the session. */
+  deliverTo: ChatAddress[];
   /** The last failure, for `turn_finished`. */
   error: { code: string; message: string } | null;
   usage: Usage;
@@ -181,6 +220,7 @@ export interface SessionState {
   keys: KnownKey[];
   /** Tokens of conversation that the window keeps; four times the last turn's limit. */
   windowTokens: number;
+  summary: SummaryState;
   /** The beginning of the last message of a person. */
   preview?: string;
   /** Oldest first. */
@@ -198,6 +238,20 @@ export interface SessionState {
   botRun: number;
   /** What people set in this session; null: as the agent says. */
   settings: { queue: QueueMode | null; activation: 'mention' | 'always' | null };
+}
+
+/** How far the conversation is summarized. */
+export interface SummaryState {
+  /** The conversation up to this seq is; 0: nothing is. */
+  upTo: number;
+  /** Seq of the record that holds the text. */
+  seq: number;
+  /** Seq of the first event that is still needed beside the summary. */
+  keepFrom: number;
+  /** What is owed; null: nothing. */
+  wanted: { upTo: number; keepFrom: number } | null;
+  /** Up to where the last one was tried that failed; 0: it did not. */
+  failed: number;
 }
 
 /** The state of a log without a record. */
@@ -219,6 +273,7 @@ export function initialState(): SessionState {
     usage: { input_tokens: 0, output_tokens: 0 },
     keys: [],
     windowTokens: 80_000,
+    summary: { upTo: 0, seq: 0, keepFrom: 0, wanted: null, failed: 0 },
     chats: [],
     deliveries: [],
     dead: [],

@@ -1,5 +1,6 @@
 import type { EndReason, Origin, Usage } from '@duragent/protocol';
-import type { Chat, SessionState } from './state.ts';
+import { waitsForPeople } from './evolve-calls.ts';
+import type { Chat, OpenTurn, SessionState } from './state.ts';
 
 /** What listings show of a session without opening it. Plain JSON. */
 export interface SessionSummary {
@@ -14,6 +15,10 @@ export interface SessionSummary {
   end_reason?: EndReason;
   /** Whether a turn is open and paused. */
   paused: boolean;
+  /** What people have to do before its turn goes on; null: nothing. */
+  waiting: 'approval' | 'input' | null;
+  /** Approvals and questions that are open. */
+  asked: number;
   /** Whether it would go on by itself if it were open. */
   has_work: boolean;
   turns: number;
@@ -29,15 +34,30 @@ export interface SessionSummary {
   dead: number;
 }
 
-/** Whether the session goes on by itself: a delivery, a turn that is not paused for want of people, or a message without one. */
+/** Whether the session goes on by itself: a delivery, a turn that waits for nobody, a time that runs out, or a message without a turn. */
 export function hasWork(state: SessionState): boolean {
-  return state.deliveries.length > 0 || hasTurn(state);
+  return state.deliveries.length > 0 || hasTurn(state) || expires(state.turn);
 }
 
 /** Whether its turn goes on by itself, or a message waits for one. */
 export function hasTurn({ turn, pending, ended }: SessionState): boolean {
   if (ended) return false;
-  return turn ? turn.paused !== 'disconnected' : pending.length > 0;
+  return turn ? turn.paused !== 'disconnected' && !waitsForPeople(turn) : pending.length > 0;
+}
+
+function asked(turn: OpenTurn | null) {
+  return turn?.calls.filter((call) => call.status === 'asked') ?? [];
+}
+
+function expires(turn: OpenTurn | null): boolean {
+  return asked(turn).some(({ approval, question }) => {
+    return (approval?.expires_at ?? question?.expires_at ?? null) !== null;
+  });
+}
+
+function waitingFor(turn: OpenTurn | null): SessionSummary['waiting'] {
+  if (!turn || !waitsForPeople(turn)) return null;
+  return asked(turn).some((call) => call.approval) ? 'approval' : 'input';
 }
 
 export function summarize(state: SessionState): SessionSummary {
@@ -51,6 +71,8 @@ export function summarize(state: SessionState): SessionSummary {
     updated_at: state.updatedAt,
     ...(state.ended ? { ended_at: state.ended.at, end_reason: state.ended.reason } : {}),
     paused: state.turn?.paused != null,
+    waiting: waitingFor(state.turn),
+    asked: asked(state.turn).length,
     has_work: hasWork(state),
     turns: state.turns,
     usage: state.usage,

@@ -1,7 +1,8 @@
 import type { SessionEvent, TextPart } from '@duragent/protocol';
 import { decide } from './decide.ts';
 import type { Rules } from './rules.ts';
-import type { SessionInput } from './session-input.ts';
+import { next } from './next.ts';
+import type { CallVerdict, SessionInput } from './session-input.ts';
 import { evolve } from './evolve.ts';
 import { initialState, type SessionState } from './state.ts';
 
@@ -28,8 +29,11 @@ export function testRules(change: Partial<Rules> = {}): Rules {
       limits: () => ({ maxLength: 100, unit: 'utf16' }),
     },
     onDisconnect: 'continue',
-    tools: new Map(),
+    approvalTimeoutMs: 10 * 60 * 1000,
     calls: [],
+    answers: new Map(),
+    defaults: new Map(),
+    requester: null,
     leftTurn: null,
     ...change,
   };
@@ -107,12 +111,41 @@ export class Drive {
     this.rules = testRules(rules);
   }
 
-  /** Submits an input. @returns the types of the events it caused. */
+  /** What the policy says about a call, at once; null: it has not spoken. */
+  policy: (call: string) => CallVerdict | null = () => ({ kind: 'run', hash: 'h', notify: null });
+
+  /** Submits an input, and what the policy says to the calls it led to. @returns the types of the events. */
   submit(input: SessionInput | ((state: SessionState) => SessionInput)): string[] {
-    const calls = this.events.findLast((event) => event.type === 'assistant_message')?.tool_calls;
-    const events = decide(this.state, typeof input === 'function' ? input(this.state) : input, {
+    const types = this.#decide(typeof input === 'function' ? input(this.state) : input);
+    for (;;) {
+      const judged = next(this.state).flatMap((effect) => {
+        const verdict = effect.type === 'judge_call' ? this.policy(effect.call) : null;
+        if (effect.type !== 'judge_call' || !verdict) return [];
+        return [{ type: 'call_judged' as const, turn: effect.turn, call: effect.call, verdict }];
+      });
+      const [first] = judged;
+      if (!first) return types;
+      types.push(...this.#decide(first));
+    }
+  }
+
+  #decide(input: SessionInput): string[] {
+    const last = this.events.findLastIndex((event) => event.type === 'assistant_message');
+    const answer = this.events[last];
+    const since = this.events.slice(Math.max(0, last));
+    const events = decide(this.state, input, {
       ...this.rules,
-      calls: calls ?? [],
+      calls: answer?.type === 'assistant_message' ? answer.tool_calls : [],
+      answers: new Map(
+        since.flatMap((one) => (one.type === 'question_answered' ? [[one.call, one.answer]] : [])),
+      ),
+      defaults: new Map(
+        since.flatMap((one) =>
+          one.type === 'question_asked' && one.default !== undefined
+            ? [[one.call, one.default]]
+            : [],
+        ),
+      ),
     });
     this.events.push(...events);
     this.state = events.reduce(evolve, this.state);

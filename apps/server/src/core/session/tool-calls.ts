@@ -1,37 +1,44 @@
-import type { OnInterrupt, ToolEffect } from '@duragent/protocol';
+import { mayBegin } from './evolve-calls.ts';
 import type { Facts } from './facts.ts';
 import type { Rules } from './rules.ts';
-import type { OpenCall, OpenTurn } from './state.ts';
+import { MAX_CALLS, type OpenCall, type OpenTurn } from './state.ts';
 
-/** Starts what may run now: any number of calls without effect side by side, one with effect by itself. */
-export function startTools(turn: OpenTurn, rules: Rules): Facts {
-  const proposed = turn.calls.filter((call) => call.status === 'proposed');
-  const unknown = proposed.filter((call) => !rules.tools.has(call.name));
-  if (unknown.length > 0) return unknown.map((call) => noSuchTool(turn, call, rules));
-  const running = turn.calls.filter((call) => call.status === 'started');
-  const [call] = proposed;
-  const tool = call && rules.tools.get(call.name);
-  if (!tool) return [];
-  const alone = tool.effect !== 'pure' || running.some((one) => one.effect !== 'pure');
-  return alone && running.length > 0 ? [] : [startCall(turn, call, tool, rules)];
+/** An approval that was given longer ago than this is asked for again after a crash, in ms. */
+const STALE_MS = 10 * 60 * 1000;
+
+/** What follows from what people decided: calls that start, or end without having run. */
+export function settleCalls(turn: OpenTurn, rules: Rules): Facts {
+  for (const call of turn.calls) {
+    if (call.status !== 'decided') continue;
+    if (call.question) return [answered(turn, call, rules)];
+    const { approval } = call;
+    if (!approval) continue;
+    if (approval.decision === 'allow_once' || approval.decision === 'allow_always') {
+      if (mayBegin(turn, call)) return [startCall(turn, call, approval.hash, rules)];
+    } else {
+      return [refused(turn, call, rules)];
+    }
+  }
+  return [];
 }
 
-function noSuchTool(turn: OpenTurn, call: OpenCall, rules: Rules): Facts[number] {
-  const known = [...rules.tools.keys()].sort().join(', ');
-  return {
+/** Calls of an answer that are one too many: they get their result at once. */
+export function skipExcess(turn: string, calls: readonly { call: string }[]): Facts {
+  return calls.slice(MAX_CALLS).map(({ call }) => ({
     type: 'tool_finished',
-    turn: turn.turn,
-    call: call.call,
-    outcome: 'error',
-    content: `There is no tool named ${call.name.slice(0, 100)}. ${known ? `There are: ${known}.` : 'This agent has no tools.'}`,
+    turn,
+    call,
+    outcome: 'skipped',
+    content: `At most ${MAX_CALLS} tools can be called at once; this call was left out. Ask for it again.`,
     details: {},
-  };
+  }));
 }
 
-function startCall(
+/** The record with which a call begins. `hash`: of what exactly is done. */
+export function startCall(
   turn: OpenTurn,
   call: OpenCall,
-  tool: { effect: ToolEffect; onInterrupt: OnInterrupt },
+  hash: string | undefined,
   rules: Rules,
 ): Facts[number] {
   const asked = rules.calls.find((one) => one.call === call.call);
@@ -40,39 +47,92 @@ function startCall(
     turn: turn.turn,
     call: call.call,
     provider_call_id: asked?.provider_call_id ?? '',
-    name: call.name,
+    name: asked?.name ?? '',
     arguments: asked?.arguments ?? {},
-    effect: tool.effect,
-    on_interrupt: tool.onInterrupt,
+    effect: call.effect,
+    on_interrupt: call.onInterrupt,
+    ...(hash === undefined ? {} : { hash }),
   };
 }
 
-/** Calls that were started before the log was opened: repeated where the tool allows it, else of unknown outcome. */
-export function closeCutCalls(turn: OpenTurn, openedSeq: number, rules: Rules): Facts {
-  return turn.calls
-    .filter((call) => call.status === 'started' && call.seq <= openedSeq)
-    .map((call) =>
-      call.onInterrupt === 'retry' && call.effect !== 'effectful'
-        ? startCall(turn, call, call, rules)
-        : unknownOutcome(turn, call),
-    );
+function refused(turn: OpenTurn, call: OpenCall, rules: Rules): Facts[number] {
+  const isExpired = call.approval?.decision === 'expire';
+  return {
+    type: 'tool_finished',
+    turn: turn.turn,
+    call: call.call,
+    outcome: 'denied',
+    content: isExpired
+      ? `Nobody allowed this within ${rules.approvalTimeoutMs / 60_000} minutes, so it was not run. Do not try it again unasked.`
+      : 'A person denied this, so it was not run. Do not try the same by other means; ask what to do instead.',
+    details: call.approval?.by === undefined ? {} : { by: call.approval.by },
+  };
+}
+
+function answered(turn: OpenTurn, call: OpenCall, rules: Rules): Facts[number] {
+  const answer = rules.answers.get(call.call) ?? null;
+  const result = { type: 'tool_finished' as const, turn: turn.turn, call: call.call, details: {} };
+  return answer === null
+    ? { ...result, outcome: 'timed_out', content: 'Nobody answered in time.' }
+    : { ...result, outcome: 'ok', content: answer };
+}
+
+/**
+ * Calls that were started before the log was opened: repeated where the tool allows it, else of
+ * unknown outcome. And approvals given so long ago that they are asked for again.
+ */
+export function closeCutCalls(
+  turn: OpenTurn,
+  openedSeq: number,
+  outputs: Readonly<Record<string, string>>,
+  rules: Rules,
+): Facts {
+  return turn.calls.flatMap((call): Facts => {
+    if (call.seq > openedSeq) return [];
+    if (call.status === 'started') {
+      const again = call.onInterrupt === 'retry' && call.effect !== 'effectful';
+      if (!again) return [unknownOutcome(turn, call, outputs[call.call])];
+      return [startCall(turn, call, call.hash, rules)];
+    }
+    return isStale(call, rules) ? [expire(turn, call)] : [];
+  });
+}
+
+function isStale({ status, approval }: OpenCall, rules: Rules): boolean {
+  if (status !== 'decided' || !approval?.decided_at) return false;
+  if (approval.decision !== 'allow_once' && approval.decision !== 'allow_always') return false;
+  return rules.now - Date.parse(approval.decided_at) > STALE_MS;
+}
+
+function expire(turn: OpenTurn, call: OpenCall): Facts[number] {
+  return {
+    type: 'approval_decided',
+    turn: turn.turn,
+    call: call.call,
+    approval: call.approval?.approval ?? '',
+    decision: 'expire',
+    by: 'server',
+  };
 }
 
 /** Calls that this server started and cannot see to their end. */
 export function endStartedCalls(turn: OpenTurn): Facts {
   return turn.calls
     .filter((call) => call.status === 'started')
-    .map((call) => unknownOutcome(turn, call));
+    .map((call) => unknownOutcome(turn, call, undefined));
 }
 
-function unknownOutcome(turn: OpenTurn, call: OpenCall): Facts[number] {
+const UNKNOWN =
+  'The server was restarted while this ran, so its outcome is unknown: it may have happened wholly, in part, or not at all. Check before you do it again.';
+
+function unknownOutcome(turn: OpenTurn, call: OpenCall, output: string | undefined): Facts[number] {
+  const seen = output === undefined || output === '' ? '' : `\nIts output so far:\n${output}`;
   return {
     type: 'tool_finished',
     turn: turn.turn,
     call: call.call,
     outcome: 'unknown',
-    content:
-      'The server was restarted while this ran, so its outcome is unknown: it may have happened wholly, in part, or not at all. Check before you do it again.',
+    content: UNKNOWN + seen,
     details: {},
   };
 }

@@ -1,11 +1,5 @@
-import {
-  type AssistantPart,
-  type EventOf,
-  isKnownEvent,
-  type StoredEvent,
-  type UserPart,
-} from '@duragent/protocol';
-import { estimateTokens } from '../utf8.ts';
+import { type EventOf, isKnownEvent, type StoredEvent } from '@duragent/protocol';
+import { eventTokens } from './event-tokens.ts';
 import type { SessionState } from './state.ts';
 
 /** Events that a model call may need: what was said, and what ties it to turns. */
@@ -14,11 +8,15 @@ export type WindowEvent =
   | EventOf<'message_dropped'>
   | EventOf<'turn_started'>
   | EventOf<'assistant_message'>
-  | EventOf<'tool_finished'>;
+  | EventOf<'question_asked'>
+  | EventOf<'question_answered'>
+  | EventOf<'tool_finished'>
+  | EventOf<'history_summarized'>;
 
 /**
  * The newest part of the conversation, in log order: every such event from seq `start` on. With
- * the state it is all that opening a session has to rebuild.
+ * the state it is all that opening a session has to rebuild. A `start` behind what is summarized
+ * means that something was dropped without.
  */
 export interface ConversationWindow {
   start: number;
@@ -35,6 +33,10 @@ export function emptyWindow(start = 1): ConversationWindow {
 
 /** Events that a window holds at most, besides those that it must hold. */
 const MAX_EVENTS = 4096;
+/** Part that is kept when it holds too much: what a model is shown does not move with every event. */
+const KEPT = 0.75;
+/** What a tool's result counts for at most, in tokens: a model is not shown much more of it. */
+const MAX_RESULT_SIZE = 4_000;
 
 /** Makes the next window out of one and any number of events, with one copy. */
 export class WindowBuilder {
@@ -55,29 +57,43 @@ export class WindowBuilder {
   /** Adds what an event says to the conversation. */
   add(event: StoredEvent): void {
     if (!isKnownEvent(event) || !isWindowEvent(event) || event.seq < this.#start) return;
-    const size = tokensOf(event);
+    const size = sizeOf(event);
     this.#events.push(event);
     this.#sizes.push(size);
     this.#tokens += size;
   }
 
   /**
-   * Drops the oldest events until the rest fits the state's `windowTokens` and `MAX_EVENTS`; never
-   * one of the open turn or a message that no model call has seen. `state` is the fold up to the
-   * same event.
+   * Drops what the summary says, and the oldest events where there is more than the state's
+   * `windowTokens` or `MAX_EVENTS`; never one of the open turn or a message that no model call has
+   * seen. `state` is the fold up to the same event.
    */
   trim(state: SessionState): void {
+    const needed = Math.min(state.turn?.firstSeq ?? Infinity, state.pending[0]?.seq ?? Infinity);
+    const unsaid = Math.min(needed, state.summary.keepFrom);
+    while (this.#first < unsaid) this.#drop();
+    this.#start = Math.max(this.#start, unsaid);
     const before = this.#dropped;
-    const keepFrom = Math.min(state.turn?.firstSeq ?? Infinity, state.pending[0]?.seq ?? Infinity);
-    for (;;) {
-      const event = this.#events[this.#dropped];
-      const count = this.#events.length - this.#dropped;
-      if (!event || event.seq >= keepFrom) break;
-      if (this.#tokens <= state.windowTokens && count <= MAX_EVENTS) break;
-      this.#tokens -= this.#sizes[this.#dropped] ?? 0;
-      this.#dropped += 1;
+    if (this.#holdsMore(1, state)) {
+      while (this.#first < needed && this.#holdsMore(KEPT, state)) this.#drop();
     }
-    if (this.#dropped > before) this.#start = this.#events[this.#dropped]?.seq ?? state.seq + 1;
+    if (this.#dropped > before) this.#start = Math.min(this.#first, state.seq + 1);
+  }
+
+  /** Seq of the oldest event. */
+  get #first(): number {
+    return this.#events[this.#dropped]?.seq ?? Infinity;
+  }
+
+  /** Whether it holds more than a part of what it may. */
+  #holdsMore(part: number, { windowTokens }: SessionState): boolean {
+    const count = this.#events.length - this.#dropped;
+    return this.#tokens > part * windowTokens || count > part * MAX_EVENTS;
+  }
+
+  #drop(): void {
+    this.#tokens -= this.#sizes[this.#dropped] ?? 0;
+    this.#dropped += 1;
   }
 
   build(): ConversationWindow {
@@ -90,33 +106,20 @@ export class WindowBuilder {
   }
 }
 
+function sizeOf(event: WindowEvent): number {
+  const tokens = eventTokens(event);
+  return event.type === 'tool_finished' ? Math.min(tokens, MAX_RESULT_SIZE) : tokens;
+}
+
 function isWindowEvent(event: StoredEvent): event is WindowEvent {
   return (
     event.type === 'user_message' ||
     event.type === 'message_dropped' ||
     event.type === 'turn_started' ||
     event.type === 'assistant_message' ||
-    event.type === 'tool_finished'
+    event.type === 'question_asked' ||
+    event.type === 'question_answered' ||
+    event.type === 'tool_finished' ||
+    event.type === 'history_summarized'
   );
-}
-
-function tokensOf(event: WindowEvent): number {
-  switch (event.type) {
-    case 'user_message':
-      return event.content.reduce((sum, part) => sum + tokensOfPart(part), 1);
-    case 'message_dropped':
-    case 'turn_started':
-      return 1;
-    case 'assistant_message':
-      return (
-        event.content.reduce((sum, part) => sum + tokensOfPart(part), 1) +
-        (event.tool_calls.length > 0 ? estimateTokens(JSON.stringify(event.tool_calls)) : 0)
-      );
-    case 'tool_finished':
-      return 1 + estimateTokens(event.content);
-  }
-}
-
-function tokensOfPart(part: AssistantPart | UserPart): number {
-  return estimateTokens(part.type === 'file' ? part.name : part.text);
 }

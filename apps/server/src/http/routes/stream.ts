@@ -28,6 +28,8 @@ import { receiveMessage } from './messages.ts';
  * | `start` | `seq`, `message_id`, `turn` (null: not known yet) | first: the message is durable |
  * | `token` | `turn`, `step`, `attempt`, `offset`, `text` | the delta itself |
  * | `tool_call` | `turn`, `call`, `name`, `arguments` | for each call of an `assistant_message`, behind it |
+ * | `approval_required` | `turn`, `call`, `approval`, `tool`, `shown`, `command`, `reason`, `expires_at` | behind each `approval_requested` |
+ * | `question` | `turn`, `call`, `question`, `text`, `choices`, `expires_at` | behind each `question_asked` |
  * | `tool_result` | `turn`, `call`, `outcome`, `content` | behind each `tool_finished` |
  * | `done` | `turn`, `outcome` `completed`, `finish_reason`, `usage`, `text` | last: behind `turn_finished` |
  * | `cancelled` | `turn`, `outcome` `cancelled`, `usage`, `text` | last: the turn was cancelled, or the session ended |
@@ -97,6 +99,15 @@ class TurnFrames {
           encodeMessage('tool_call', { turn, call, name, arguments: args }),
         )
         .join('');
+    }
+    if (event.type === 'approval_requested') {
+      const { turn, call, approval, tool, shown, command, reason, expires_at } = event;
+      const facts = { turn, call, approval, tool, shown, command, reason, expires_at };
+      return encodeMessage('approval_required', facts);
+    }
+    if (event.type === 'question_asked') {
+      const { turn, call, question, text: asked, choices, expires_at } = event;
+      return encodeMessage('question', { turn, call, question, text: asked, choices, expires_at });
     }
     if (event.type === 'tool_finished') {
       const { turn, call, outcome, content } = event;

@@ -11,7 +11,7 @@ import type { InboxEntry, InboxStore } from '../../ports/inbox.ts';
 import type { Chats, PartToSend } from '../chats.ts';
 import type { Logger } from '../session-actor.ts';
 import type { SessionRegistry } from '../session-registry.ts';
-import { runSlashCommand } from '../slash-commands.ts';
+import { runSlashCommand, type SlashDeps } from '../slash-commands.ts';
 import { type AccountDeps, GatewayAccount } from './account.ts';
 import { ChatBindings, type ChatPlace } from './bindings.ts';
 import { ChatSessions } from './chat-sessions.ts';
@@ -59,6 +59,7 @@ export class GatewayHub implements Chats {
   /** Gateways that could not be started at all, and why. */
   readonly #failed = new Map<string, { spec: GatewaySpec; reason: string; since: string }>();
   #sessions: SessionRegistry | null = null;
+  #consent: Consent | null = null;
   #chats: ChatSessions | null = null;
   /** Changes of the list, one after another. */
   #changing: Promise<void> = Promise.resolve();
@@ -91,8 +92,13 @@ export class GatewayHub implements Chats {
   }
 
   /** Starts the gateways. The sessions are known to the registry by now. */
-  async start(sessions: SessionRegistry, specs: readonly GatewaySpec[]): Promise<void> {
+  async start(
+    sessions: SessionRegistry,
+    specs: readonly GatewaySpec[],
+    consent: Consent,
+  ): Promise<void> {
     this.#sessions = sessions;
+    this.#consent = consent;
     this.#chats = new ChatSessions(sessions, this.#bindings);
     const losers = this.#bindings.learn(sessions.summaries());
     await this.reload(specs, this.#judge.routing);
@@ -310,7 +316,8 @@ export class GatewayHub implements Chats {
     const { place, event } = ask;
     const arrival = arrivalOf(place.gateway, event, place.chat_type);
     const agent = arrival && (await this.#judge.agentFor(arrival));
-    if (!arrival || !agent) return;
+    const consent = this.#consent;
+    if (!arrival || !agent || !consent) return;
     const access = await this.#judge.access(agent, arrival);
     const isPress = event.type === 'callback_query';
     const isAllowed = access.disposition === 'allow';
@@ -327,6 +334,7 @@ export class GatewayHub implements Chats {
           {
             chats,
             pairing: this.pairing,
+            consent,
             summaries: () => this.#registry().summaries(),
             isOwnerOf: (name) => this.#isOwnerOf(name, arrival),
             welcome: (chat) => this.welcome(chat),
@@ -396,6 +404,8 @@ export class GatewayHub implements Chats {
     return this.#sessions;
   }
 }
+
+type Consent = SlashDeps['consent'];
 
 /** What is known of a gateway that has no process. */
 const NEVER_STARTED = {

@@ -299,6 +299,9 @@ export class Outlet {
             ? part.content.format
             : 'text',
         ...(how.replaces ? { replaces: how.replaces } : {}),
+        ...(part.keyboard && how.instead === undefined && link.can('inline_keyboard')
+          ? { inline_keyboard: part.keyboard }
+          : {}),
         part: part.part,
         parts: part.parts,
       },

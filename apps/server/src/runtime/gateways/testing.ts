@@ -21,6 +21,7 @@ import type {
   RunningGateway,
 } from '../../ports/gateway.ts';
 import { type RuntimeOptions, TestRuntime, ticks } from '../testing.ts';
+import { ConsentDesk } from '../consent-desk.ts';
 import { GatewayHub } from './hub.ts';
 import type { RoutingSettings } from './judge.ts';
 
@@ -208,6 +209,13 @@ export class TestHub {
       },
       discard: async () => undefined,
       sweep: async () => undefined,
+      put: async (_, { id, name, mime }) => {
+        const ref = { id, name, mime, size: 0, sha256: '' };
+        this.artifacts.set(id, ref);
+        return ref;
+      },
+      read: async () => null,
+      list: async () => [],
       get: async (id) => {
         const ref = this.artifacts.get(id);
         return ref ? { ref, path: `/artifacts/${id}` } : null;
@@ -235,6 +243,9 @@ export class TestHub {
       this.routes,
     );
   }
+
+  /** Rules that were allowed always. */
+  readonly rules: string[] = [];
 
   /** So many of the next appends are refused. */
   refuseAppends = 0;
@@ -273,7 +284,12 @@ export class TestHub {
     capabilities: GatewayCapability[] = ['ack', 'edit', 'reply', 'typing', 'inline_keyboard'],
   ) {
     await this.runtime.sessions.start();
-    await this.hub.start(this.runtime.sessions, this.#names.map(specOf));
+    const { sessions, catalog: agents } = this.runtime;
+    const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
+    const allowAlways = async (_: unknown, rule: string): Promise<void> =>
+      void this.rules.push(rule);
+    const consent = new ConsentDesk({ sessions, agents, allowAlways, log });
+    await this.hub.start(sessions, this.#names.map(specOf), consent);
     for (const gateway of this.gateways.values()) gateway.ready(capabilities);
     this.runtime.sessions.resume();
     await ticks();

@@ -1,53 +1,15 @@
-import { textOf } from './session/spoken-text.ts';
-import { defaultAccess } from './agent-access.ts';
+import { textOf } from '../session/spoken-text.ts';
 import type { SessionEvent } from '@duragent/protocol';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { Agent } from './agent.ts';
-import { buildContext, CUT_NOTE } from './context.ts';
-import { foldLog } from './session/fold.ts';
-import { answer, Drive, say, START } from './session/testing.ts';
+import type { Agent } from '../agent.ts';
+import { buildContext, CUT_NOTE } from './build-context.ts';
+import { foldLog } from '../session/fold.ts';
+import { answer, Drive, say, START } from '../session/testing.ts';
+import { calls, contextAgent, contextOf as given, result, spoken } from './testing.ts';
 
-const agent: Agent = {
-  name: 'assistant',
-  description: '',
-  version: '1.0.0',
-  labels: {},
-  hash: 'hash',
-  home: '/agents/assistant',
-  models: [
-    {
-      provider: 'openai',
-      name: 'gpt-5',
-      baseUrl: null,
-      temperature: null,
-      maxInputTokens: null,
-      maxOutputTokens: 1000,
-    },
-  ],
-  soul: 'You are {{agent.name}}.',
-  systemPrompt: 'It is {{date}} {{time}}. {{unknown}} stays.',
-  instructions: '',
-  greeting: null,
-  session: {
-    onDisconnect: null,
-    maxToolIterations: 100,
-    turnTimeoutMs: null,
-    maxHistoryTokens: 20_000,
-    maxToolResultTokens: 50,
-  },
-  access: defaultAccess,
-};
-
-function contextOf(events: SessionEvent[], change: Partial<Agent['session']> = {}) {
-  return buildContext({
-    agent: { ...agent, session: { ...agent.session, ...change } },
-    model: agent.models[0],
-    window: foldLog(null, events).window,
-    startedAt: '2026-01-31T23:30:00.000Z',
-    timezone: 'Europe/Berlin',
-  });
-}
+const contextOf = (events: SessionEvent[], change: Partial<Agent['session']> = {}) =>
+  given(foldLog(null, events), contextAgent(change));
 
 /** The conversation as short words: `user:1`, `assistant:…`, `tool:p1,p2`. */
 function shape(events: SessionEvent[]): string[] {
@@ -60,32 +22,13 @@ function shape(events: SessionEvent[]): string[] {
   });
 }
 
-const tools = new Map([['read', { effect: 'pure', onInterrupt: 'tell_model' }] as const]);
-const calls = (...ids: string[]) =>
-  ids.map((id) => ({ call: `call_${id}`, provider_call_id: id, name: 'read', arguments: {} }));
-const finished = (id: string, content = 'result', turn = 'turn_1') => ({
-  type: 'tool_result' as const,
-  turn,
-  call: `call_${id}`,
-  outcome: 'ok' as const,
-  content,
-  details: {},
-});
-const spoken = (text: string) => [{ type: 'text' as const, text }];
+const finished = (id: string, content = 'result', turn = 'turn_1') => result(turn, id, content);
 
 function begun(rules: ConstructorParameters<typeof Drive>[0] = {}): Drive {
-  const drive = new Drive({ tools, ...rules });
+  const drive = new Drive(rules);
   drive.submit(START);
   return drive;
 }
-
-describe('the system text', () => {
-  test('is the three texts with their templates filled, dates in the zone of the turn', () => {
-    expect(contextOf([]).system).toBe(
-      'You are assistant.\n\nIt is 2026-02-01 00:30. {{unknown}} stays.',
-    );
-  });
-});
 
 describe('the conversation', () => {
   test('puts a steered message behind the tool results of the step that had not seen it', () => {
@@ -142,7 +85,7 @@ describe('the conversation', () => {
       drive.submit((state) => answer(state, { content: spoken('y'.repeat(400)) }));
     }
     const { messages } = contextOf(drive.events, { maxHistoryTokens: 450 });
-    expect(messages).toHaveLength(5);
+    expect(messages).toHaveLength(4);
     expect(messages[0]).toEqual({ role: 'user', text: CUT_NOTE });
     expect(messages.at(-1)).toMatchObject({ role: 'assistant' });
   });
@@ -202,7 +145,7 @@ describe('the conversation', () => {
     for (let i = 0; i < 10; i += 1) {
       drive.submit(say(`${i}`));
       const context = contextOf(drive.events);
-      const text = JSON.stringify(context).slice(0, -2);
+      const text = JSON.stringify([context.system, context.messages]).slice(0, -2);
       expect(text.startsWith(before)).toBe(true);
       before = text;
       drive.submit(answer);

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { daysBefore, localDay } from './day.ts';
+import { daysBefore, localDay } from './local-day.ts';
 
 it.each([
   ['2026-11-20T23:30:00Z', 'UTC', '2026-11-20', '23:30'],

@@ -1,0 +1,223 @@
+import path from 'node:path';
+import manifest from '../package.json' with { type: 'json' };
+import { newId } from './runtime/ids.ts';
+import { skillFiles } from './adapters/agent-catalog/skill-files.ts';
+import { workspaceFileReader } from './adapters/artifact-store/workspace-file.ts';
+import { fileMemoryStore } from './adapters/memory-store/filesystem.ts';
+import { filePolicyStore } from './adapters/policy-store/filesystem.ts';
+import { openSandbox } from './adapters/sandbox/open-sandbox.ts';
+import { OrphanGuard } from './adapters/gateway/orphan-guard.ts';
+import { fileToolPins } from './adapters/tool-pins/filesystem.ts';
+import { mcpServers } from './adapters/tool-server/mcp.ts';
+import { spawnInGroups } from './adapters/tool-server/server-process.ts';
+import { lazyWeb } from './adapters/web/lazy-web.ts';
+import type { Config } from './config/load-config.ts';
+import { readYaml } from './config/yaml-file.ts';
+import type { Agent, AgentTool, BuiltinTool } from './core/agent.ts';
+import { refusedVariable } from './core/child-environment.ts';
+import { addressFault } from './core/net/public-address.ts';
+import { hostFault, urlFault } from './core/net/public-url.ts';
+import { evaluatePolicy } from './core/policy/evaluate-policy.ts';
+import { parsePlainCommand } from './core/policy/plain-command.ts';
+import { policyFileSchema } from './core/policy/policy-file.ts';
+import type { ArtifactStore } from './ports/artifact-store.ts';
+import type { Clock } from './ports/clock.ts';
+import type { PolicyStore } from './ports/policy-store.ts';
+import type { Sandbox } from './ports/sandbox.ts';
+import type { Tool } from './ports/tool.ts';
+import type { ToolOutputs } from './ports/tool-outputs.ts';
+import type { ScheduleDesk } from './runtime/scheduler/schedule-desk.ts';
+import type { Logger } from './runtime/session-actor.ts';
+import type { SessionRegistry } from './runtime/session-registry.ts';
+import { artifactTool } from './runtime/tools/artifact.ts';
+import { askUserTool } from './runtime/tools/ask-user.ts';
+import { bashTool } from './runtime/tools/bash.ts';
+import type { CallDeps } from './runtime/tools/call-runner.ts';
+import { McpTools } from './runtime/tools/mcp-tools.ts';
+import { memoryTools, readMemoryDirective } from './runtime/tools/memory.ts';
+import { ownSessions } from './runtime/tools/own-sessions.ts';
+import { receivedFile } from './runtime/tools/received-file.ts';
+import { scheduleTool } from './runtime/tools/schedule.ts';
+import { sessionTool } from './runtime/tools/session.ts';
+import { loadSkillTool } from './runtime/tools/skills.ts';
+import { AgentToolbox } from './runtime/tools/toolbox.ts';
+import { webTool } from './runtime/tools/web.ts';
+
+/** A policy edited by hand holds that soon. */
+const POLICY_FRESH_MS = 500;
+
+export interface ToolParts {
+  config: Config;
+  clock: Clock;
+  log: Logger & { debug(fields: object, text: string): void };
+  outputs: ToolOutputs;
+  artifacts: ArtifactStore;
+  sessions: () => SessionRegistry;
+  schedules: { desk: ScheduleDesk; timezone: () => string };
+}
+
+/** What agents do their work with. */
+export interface Tools {
+  calls: CallDeps;
+  sandbox: Sandbox;
+  policies: PolicyStore;
+  /** What the prompt says of an agent's memory. */
+  memoryDirective: (agent: Agent) => Promise<string>;
+  /** Ends what runs for tools. */
+  close(): Promise<void>;
+}
+
+/**
+ * Makes the tools of agents; loaded when the first agent needs one.
+ * @throws DuragentError config_invalid where the configured sandbox cannot work here.
+ */
+export async function openTools(parts: ToolParts): Promise<Tools> {
+  const { config, clock, outputs, artifacts, sessions } = parts;
+  const { workspace } = config.sandbox;
+  const policies = filePolicyStore({
+    dataDir: config.dataDir,
+    readPolicy: (text, file) => readYaml(text, file, policyFileSchema),
+    freshMs: POLICY_FRESH_MS,
+  });
+  const sandbox = await openSandboxOf(config);
+  const timezone = (): string | null => config.timezone;
+  const memory = fileMemoryStore({ dir: config.memoryPath, sessionsDir: config.sessionsPath });
+  const bash = bashTool({
+    sandbox,
+    workspace,
+    networkOf: () => config.sandbox.network,
+    outputs,
+    parsePlain: parsePlainCommand,
+  });
+  const artifact = artifactTool({
+    store: artifacts,
+    readWorkspaceFile: workspaceFileReader({
+      root: workspace,
+      hidden: [config.dataDir, ...envFilesOf(config)],
+    }),
+    isReceived: (session, id) => receivedFile(sessions(), session, id),
+  });
+  const web = lazyWeb(async () => {
+    const [{ createGuardedFetch }, { internet }] = await Promise.all([
+      import('./adapters/web/guarded-fetch.ts'),
+      import('./adapters/web/internet.ts'),
+    ]);
+    const userAgent = `Mozilla/5.0 (compatible; Duragent/${manifest.version})`;
+    const rules = { urlFault, hostFault, addressFault };
+    const guardedFetch = createGuardedFetch(rules, { userAgent });
+    return internet({ guardedFetch, brave: { key: config.searchKey } });
+  });
+  const builtins: Readonly<Record<BuiltinTool, readonly Tool[]>> = {
+    ask_user: [askUserTool],
+    artifact: [artifact],
+    bash: [bash],
+    memory: memoryTools({ store: memory, clock, timezone }),
+    schedule: [scheduleTool(parts.schedules)],
+    session: [sessionTool(ownSessions(sessions))],
+    web: [webTool({ web })],
+  };
+  const mcp = openMcp(parts, sandbox);
+  const skill = loadSkillTool(skillFiles);
+  const toolbox = new AgentToolbox({
+    builtin: (name) => builtins[name],
+    always: (agent) => (agent.skills.length > 0 ? [skill] : []),
+    cli: () => Promise.resolve([]),
+    mcp: (agent, servers, signal) => mcpOf(mcp, agent, servers, parts, signal),
+  });
+  return {
+    sandbox,
+    policies,
+    memoryDirective: (agent) => readMemoryDirective(memory, agent.name),
+    close: () => mcp.close(),
+    calls: {
+      toolbox,
+      judge: async (agent, call) => evaluatePolicy(await policies.load(agent), call),
+      keepFile: (session, name, text) => keepFile(artifacts, sessions(), session, name, text),
+    },
+  };
+}
+
+function openMcp({ config, clock, log }: ToolParts, sandbox: Sandbox): McpTools {
+  const orphans = new OrphanGuard(log);
+  const spawn = spawnInGroups((group) => orphans.watch(group));
+  const { network } = config.sandbox;
+  return new McpTools({
+    servers: mcpServers({
+      clock,
+      log,
+      version: manifest.version,
+      baseEnv: config.childEnvironment,
+      spawnServer: async (argv, { env, cwd }) => {
+        const wrapped = await sandbox.wrap(argv, { cwd, env, network });
+        if ('fault' in wrapped) throw new Error(wrapped.fault);
+        return await spawn([wrapped.file, ...wrapped.args], wrapped);
+      },
+    }),
+    pins: fileToolPins({ directory: path.join(config.dataDir, 'tools') }),
+    log,
+  });
+}
+
+async function mcpOf(
+  mcp: McpTools,
+  { name, home }: Agent,
+  servers: readonly Extract<AgentTool, { type: 'mcp' }>[],
+  { log, config }: ToolParts,
+  signal: AbortSignal = new AbortController().signal,
+): Promise<readonly Tool[]> {
+  const entries = servers.map(({ name: server, server: at, trusted }) => ({
+    name: server,
+    trusted,
+    place:
+      'url' in at
+        ? { type: 'url' as const, url: at.url, headers: {} }
+        : {
+            type: 'command' as const,
+            argv: argvOf(at.command, home),
+            cwd: config.sandbox.workspace,
+            env: {},
+          },
+  }));
+  const { tools, faults } = await mcp.toolsOf(name, entries, { signal });
+  for (const fault of faults) log.warn({ agent: name }, fault);
+  return tools;
+}
+
+/** A program that is named by a path lies in the agent's folder. */
+function argvOf([program = '', ...args]: readonly string[], home: string): string[] {
+  return [program.startsWith('.') ? path.resolve(home, program) : program, ...args];
+}
+
+async function openSandboxOf(config: Config): Promise<Sandbox> {
+  const { mode, workspace, homes } = config.sandbox;
+  return await openSandbox({
+    mode,
+    places: {
+      workspace,
+      dataDir: config.dataDir,
+      homes,
+      envFolders: [config.workspaceRoot, ...(config.file ? [path.dirname(config.file)] : [])],
+      hidden: [config.sessionsPath, config.artifactsPath, config.memoryPath],
+      readOnly: [config.agents.path, ...(config.file ? [config.file] : [])],
+    },
+    baseEnv: config.childEnvironment,
+    isRefusedVariable: refusedVariable,
+  });
+}
+
+function envFilesOf({ workspaceRoot, file }: Config): string[] {
+  const folders = [workspaceRoot, ...(file ? [path.dirname(file)] : [])];
+  return folders.map((folder) => path.join(folder, '.env'));
+}
+
+async function keepFile(
+  artifacts: ArtifactStore,
+  sessions: SessionRegistry,
+  session: string,
+  name: string,
+  text: string,
+): Promise<string> {
+  const { agent } = sessions.summary(session);
+  const meta = { id: newId('art'), name, mime: 'text/plain', owner: { agent, session } };
+  return (await artifacts.put([Buffer.from(text)], meta)).id;
+}

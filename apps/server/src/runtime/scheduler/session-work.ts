@@ -1,0 +1,73 @@
+import { DuragentError } from '@duragent/protocol';
+import { hashKey, type SessionActor } from '../session-actor.ts';
+import type { SessionRegistry } from '../session-registry.ts';
+import type { Chat, ScheduledWork } from './scheduled-work.ts';
+
+type Task = Parameters<ScheduledWork['submitTask']>[0];
+
+/** Gives what schedules run to sessions: each run is taken once, by its identity. */
+export function sessionWork(
+  sessions: () => Pick<SessionRegistry, 'open' | 'create'>,
+): ScheduledWork {
+  const sessionFor = async (
+    { agent, target, schedule }: Pick<Task, 'agent' | 'target' | 'schedule'>,
+    isolatedKey: string,
+  ): Promise<SessionActor> => {
+    if (target !== 'isolated' && 'session' in target) return await sessions().open(target.session);
+    const origin = { kind: 'schedule' as const };
+    const labels = { schedule };
+    if (target === 'isolated') {
+      return await sessions().create({ agent, origin, labels, idempotencyKey: isolatedKey });
+    }
+    return await openOrCreate(sessions(), target.key, { agent, origin, labels });
+  };
+  return {
+    async submitTask({ text, deliver, identity, ...task }, { signal }) {
+      const actor = await sessionFor(task, `schedule ${identity}`);
+      signal.throwIfAborted();
+      const { turn } = await actor.receive({
+        content: [{ type: 'text', text }],
+        handling: 'turn',
+        source: { kind: 'schedule', sender: { name: `schedule ${task.schedule}` } },
+        idempotencyKey: identity,
+        ...(deliver ? { deliverTo: deliver.map(addressOf) } : {}),
+      });
+      return { session: actor.session, ...(turn === null ? {} : { turn }) };
+    },
+    async sendMessage({ text, chats, identity, ...message }, { signal }) {
+      // One session for all that a schedule sends by itself.
+      const actor = await sessionFor(message, `schedule ${message.schedule}`);
+      signal.throwIfAborted();
+      await actor.notify({
+        text,
+        idempotency: hashKey(identity),
+        chats: chats ? chats.map(addressOf) : null,
+      });
+      return { session: actor.session };
+    },
+  };
+}
+
+function addressOf({ gateway, account, chat_id, thread_id }: Chat) {
+  return {
+    gateway,
+    account: account ?? gateway,
+    chat_id,
+    ...(thread_id === undefined ? {} : { thread_id }),
+  };
+}
+
+/** The session that holds a key, made where none does. */
+async function openOrCreate(
+  sessions: Pick<SessionRegistry, 'open' | 'create'>,
+  key: string,
+  request: Omit<Parameters<SessionRegistry['create']>[0], 'key'>,
+): Promise<SessionActor> {
+  try {
+    return await sessions.create({ ...request, key });
+  } catch (error) {
+    const holder = error instanceof DuragentError ? error.details['session'] : undefined;
+    if (typeof holder !== 'string') throw error;
+    return await sessions.open(holder);
+  }
+}
