@@ -42,7 +42,7 @@ const MOST_ROUNDS = 8;
 
 /**
  * A gateway's inbox in one file. In memory are the keys that are remembered and no arrivals: at
- * most 200,000 keys of what was handed over, some 40 MB, and as many of what was not.
+ * most 200,000 keys of what was handed over, some 7 MB, and as many of what was not.
  */
 export class InboxFile implements Inbox {
   readonly #host: InboxHost;

@@ -1,7 +1,7 @@
 import path from 'node:path';
 import { openAnew, syncDirectory, writeAll, type Files, type OpenFile } from '../files/files.ts';
 import { readLines } from '../files/line-reader.ts';
-import { checkSeal, crcOfLine, sealLine } from '../files/sealed-line.ts';
+import { checkSeal, crcOfLine, parseObject, sealLine } from '../files/sealed-line.ts';
 import { corruptInbox, type InboxContent } from './opening.ts';
 import { encodeHeader, keyBody, numberOfLine, otherBody } from './record.ts';
 
@@ -50,23 +50,33 @@ export class Rewriting {
   async begin(gateway: string, content: InboxContent, to: Place): Promise<void> {
     this.#new = await openAnew(this.#files, this.#temporary);
     const { cursor, keys, lastN, limits, mark } = content;
-    const handedOver = keys.upTo(mark);
-    const firstN = handedOver[0]?.n ?? mark + 1;
+    // Should more be forgotten while this goes on, it is forgotten the next time.
+    const firstN = Math.min(keys.firstN ?? Infinity, mark + 1);
     const header = encodeHeader(gateway, firstN, to.crc);
     this.#place.crc = header.crc;
-    await this.#put(header.line);
-    if (limits !== null) await this.#seal(otherBody({ limits }));
-    for (const { key, n, atMs } of handedOver) await this.#seal(keyBody(key, n, atMs));
-    if (mark > 0) await this.#seal(otherBody({ mark }));
-    await this.#copyTo(to, (n) => n !== null && n > mark);
+    this.#put(header.line);
+    if (limits !== null) this.#seal(otherBody({ limits }));
+    let isMarked = mark === 0;
+    await this.#copyTo(to, (body, offset) => {
+      const n = numberOfLine(body);
+      if (n === null || n < firstN) return;
+      if (n <= mark) {
+        this.#seal(this.#keyOf(body, offset));
+        return;
+      }
+      if (!isMarked) this.#seal(otherBody({ mark }));
+      isMarked = true;
+      this.#seal(body.toString('utf8'));
+    });
+    if (!isMarked) this.#seal(otherBody({ mark }));
     // Behind the entries: theirs are older, or the same.
-    if (lastN > 0) await this.#seal(otherBody({ cursor }));
+    if (lastN > 0) this.#seal(otherBody({ cursor }));
     await this.#flush();
   }
 
   /** Copies what was appended to the old file since. */
   async copy(to: Place): Promise<void> {
-    await this.#copyTo(to, () => true);
+    await this.#copyTo(to, (body) => this.#seal(body.toString('utf8')));
     await this.#flush();
   }
 
@@ -100,8 +110,17 @@ export class Rewriting {
     return this.#new;
   }
 
-  /** Copies the lines whose number, null for those that have none, is to be kept. */
-  async #copyTo(to: Place, isKept: (n: number | null) => boolean): Promise<void> {
+  /** The body of the line that keeps only the key of an entry. */
+  #keyOf(body: Buffer, offset: number): string {
+    const { n, key, at } = parseObject(`${body.toString('utf8')}}`) ?? {};
+    if (typeof n !== 'number' || typeof key !== 'string' || typeof at !== 'string') {
+      throw corruptInbox(this.#path, offset, 'the line is no entry of an inbox');
+    }
+    return keyBody(key, n, Date.parse(at));
+  }
+
+  /** Reads what was appended since the last time, line by line; `put` is given what each holds, without its CRC. */
+  async #copyTo(to: Place, put: (body: Buffer, offset: number) => void): Promise<void> {
     for await (const lines of readLines(this.#old, this.copied, to.offset)) {
       for (const { bytes, offset } of lines) {
         if (this.#copied === null) {
@@ -113,8 +132,8 @@ export class Rewriting {
         const checked = checkSeal(bytes, this.#copied.crc);
         if (!checked.ok) throw corruptInbox(this.#path, offset, checked.reason);
         this.#copied = { offset: offset + (bytes?.length ?? 0) + 1, crc: checked.crc };
-        const { body } = checked;
-        if (isKept(numberOfLine(body))) await this.#seal(body.toString('utf8'));
+        put(checked.body, offset);
+        if (this.#pieceLength >= PIECE) await this.#flush();
       }
     }
     if (this.#copied?.offset !== to.offset || this.#copied.crc !== to.crc) {
@@ -122,16 +141,15 @@ export class Rewriting {
     }
   }
 
-  #seal(body: string): Promise<void> | undefined {
+  #seal(body: string): void {
     const { line, crc } = sealLine(body, this.#place.crc);
     this.#place = { offset: this.#place.offset, crc };
-    return this.#put(line);
+    this.#put(line);
   }
 
-  #put(line: string): Promise<void> | undefined {
+  #put(line: string): void {
     this.#piece.push(`${line}\n`);
     this.#pieceLength += line.length;
-    return this.#pieceLength < PIECE ? undefined : this.#flush();
   }
 
   async #flush(): Promise<void> {
