@@ -33,10 +33,13 @@ interface Chunk {
 
 /** What the ring may hold, in UTF-16 units of its lines. */
 const MAX_RING_UNITS = 4 * 1024 * 1024;
+/** How many records it keeps, and how many units at most, while nobody reads: effects look for the newest. */
+const UNREAD = { records: 16, units: 64 * 1024 };
 
 /**
- * What all readers of one session share: the newest records, and the draft of the step in
- * progress. A reader is a `Position`; a slow one gets bigger pieces, and nothing waits for it.
+ * What all readers of one session share: the newest records, few where there is no reader, and
+ * the draft of the step in progress. A reader is a `Position`; a slow one gets bigger pieces, and
+ * nothing waits for it.
  */
 export class Feed {
   readonly #capacity: number;
@@ -47,6 +50,7 @@ export class Feed {
   #draft: Draft = { key: '', chunks: [], mergeAt: 0, units: 0, closedSeq: 0 };
   #drafts = 0;
   #clients = 0;
+  #readers = 0;
   #changed = Promise.withResolvers<void>();
 
   constructor(options: { capacity: number; lastSeq: number }) {
@@ -68,6 +72,17 @@ export class Feed {
     this.wake();
   }
 
+  /** A reader comes; it reads the log up to where the ring begins. */
+  enter(): void {
+    this.#readers += 1;
+  }
+
+  /** One that came leaves; behind the last one the ring is emptied but for the newest records. */
+  leave(): void {
+    this.#readers -= 1;
+    this.#trim();
+  }
+
   /** Shows records that have become durable. */
   publish(records: readonly StoredRecord[]): void {
     for (const record of records) {
@@ -84,9 +99,12 @@ export class Feed {
 
   /** Drops the oldest records; a reader that is behind them reads the log. */
   #trim(): void {
-    let drop = this.#ring.length >= 2 * this.#capacity ? this.#ring.length - this.#capacity : 0;
+    const isRead = this.#readers > 0;
+    const most = isRead ? this.#capacity : Math.min(this.#capacity, UNREAD.records);
+    const mostUnits = isRead ? MAX_RING_UNITS : UNREAD.units;
+    let drop = this.#ring.length >= 2 * most ? this.#ring.length - most : 0;
     let units = this.#ringUnits;
-    for (let i = 0; i < this.#ring.length && (i < drop || units > MAX_RING_UNITS); i += 1) {
+    for (let i = 0; i < this.#ring.length && (i < drop || units > mostUnits); i += 1) {
       units -= this.#ring[i]?.line.length ?? 0;
       drop = Math.max(drop, i + 1);
     }

@@ -19,6 +19,7 @@ export async function* followSession(
   const { signals } = options;
   const wake = (): void => feed.wake();
   for (const signal of signals) signal.addEventListener('abort', wake);
+  feed.enter();
   try {
     const newest = feed.lastSeq;
     let { after } = options;
@@ -46,6 +47,7 @@ export async function* followSession(
       } else if (frames.length === 0) await changed;
     }
   } finally {
+    feed.leave();
     for (const signal of signals) signal.removeEventListener('abort', wake);
   }
 }
