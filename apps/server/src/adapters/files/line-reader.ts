@@ -12,7 +12,7 @@ export interface RawLine {
 }
 
 const FIRST_CHUNK = 64 * 1024;
-const LARGEST_CHUNK = 1024 * 1024;
+const LARGEST_CHUNK = 256 * 1024;
 
 /** Reads the lines between two offsets, in groups; `from` begins a line. Memory stays bounded for any content. */
 export async function* readLines(
