@@ -87,7 +87,7 @@ session: { on_disconnect: continue, context: { max_history_tokens: 100 } }`,
       })),
     ];
     const lines = list.map((one) => `    - ${JSON.stringify(one)}`).join('\n');
-    const yaml = `default_agent: echo\nsession: { output_buffer_size: 50 }\ngateways:\n  external:\n${lines}\n`;
+    const yaml = `default_agent: echo\ngateways:\n  external:\n${lines}\n`;
     // In one step: the server may read it at any time.
     const file = path.join(this.workspace.dir, 'duragent.yaml');
     await writeFile(`${file}.new`, yaml);
@@ -323,7 +323,7 @@ export class Watch {
 }
 
 /** What a process has in memory, in MiB. */
-export function memoryOf(pid: number): number {
+function memoryOf(pid: number): number {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8');
   return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1]) / 1024;
 }
