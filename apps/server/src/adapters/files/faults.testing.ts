@@ -1,3 +1,4 @@
+import { constants } from 'node:fs';
 import path from 'node:path';
 import { nodeFiles, type Files, type OpenFile } from './files.ts';
 
@@ -13,7 +14,8 @@ type Fault = (call: Call) => Error | { short: number } | undefined;
 
 /**
  * The real file system, with a record of all calls and faults at will. A fault is an error, or
- * how many bytes of a write are taken.
+ * how many bytes of a write are taken. A write to a file that was opened with `O_DSYNC` is recorded,
+ * and may fail, as the `write` and the `datasync` that it is.
  */
 export class FaultyFiles implements Files {
   readonly calls: Call[] = [];
@@ -52,13 +54,18 @@ export class FaultyFiles implements Files {
       throw systemError('EBADF');
     }
     const call = this.#call.bind(this);
+    const isSynced = (flags & constants.O_DSYNC) === constants.O_DSYNC;
     const opened: OpenFile = {
       read: async (buffer, offset, length, position) => {
         call('read', file, length);
         return handle.read(buffer, offset, length, position);
       },
-      write: async (buffer, offset, length, position) =>
-        handle.write(buffer, offset, call('write', file, length), position),
+      write: async (buffer, offset, length, position) => {
+        const result = await handle.write(buffer, offset, call('write', file, length), position);
+        // The bytes are in the file when their sync fails.
+        if (isSynced) call('datasync', file);
+        return result;
+      },
       datasync: async () => {
         call('datasync', file);
         await handle.datasync();

@@ -59,7 +59,13 @@ export const nodeFiles: Files = { open, mkdir, readdir, lstat, rename, rm };
 export const FILE_MODE = 0o600;
 export const DIRECTORY_MODE = 0o700;
 
-const { O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR } = constants;
+const { O_CREAT, O_DIRECTORY, O_DSYNC, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR } =
+  constants;
+/**
+ * On Linux a write to a file that was opened with this is a write and an fdatasync, in one go to a
+ * thread and back. Elsewhere it may end in the cache of the drive, so each write is followed by one.
+ */
+const SYNCED = process.platform === 'linux' ? O_DSYNC : 0;
 /** Ways to open a file. None follows a symbolic link at the end of the path. */
 export const flags = {
   read: O_RDONLY | O_NOFOLLOW,
@@ -68,6 +74,9 @@ export const flags = {
   update: O_RDWR | O_NOFOLLOW,
   createOrUpdate: O_RDWR | O_CREAT | O_NOFOLLOW,
   createNew: O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW,
+  /** For `appendDurably`. */
+  updateSynced: O_RDWR | O_NOFOLLOW | SYNCED,
+  createNewSynced: O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | SYNCED,
   directory: O_RDONLY | O_DIRECTORY,
 } as const;
 
@@ -119,13 +128,51 @@ export async function withFile<T>(
   return result;
 }
 
-/** Writes all of `bytes`: Node reports success for short writes. */
-export async function writeAll(file: OpenFile, bytes: Uint8Array, position: number): Promise<void> {
-  let done = 0;
-  while (done < bytes.length) {
+/** Writes all of `bytes`: Node reports success for short writes. `progress` says how far it came. */
+export async function writeAll(
+  file: OpenFile,
+  bytes: Uint8Array,
+  position: number,
+  progress = { bytes: 0 },
+): Promise<void> {
+  for (let done = 0; done < bytes.length; done = progress.bytes) {
     const { bytesWritten } = await file.write(bytes, done, bytes.length - done, position + done);
     if (bytesWritten === 0) throw Object.assign(new Error('a write took nothing'), { code: 'EIO' });
-    done += bytesWritten;
+    progress.bytes = done + bytesWritten;
+  }
+}
+
+/**
+ * Appends `bytes` to a file that ends at `end` and was opened with `updateSynced` or
+ * `createNewSynced`. When it resolves to null they are durable; else the file was cut to `end`
+ * again, and with `isUnknown` a sync or that cut failed: the file must not be written any more.
+ */
+export async function appendDurably(
+  file: OpenFile,
+  bytes: Uint8Array,
+  end: number,
+): Promise<{ error: unknown; isUnknown: boolean } | null> {
+  const progress = { bytes: 0 };
+  try {
+    await writeAll(file, bytes, end, progress);
+    if (SYNCED === 0) await file.datasync();
+    return null;
+  } catch (error) {
+    const isUnknown =
+      errorCode(error) === 'EIO' ||
+      progress.bytes === bytes.length ||
+      (await isLonger(file, end + progress.bytes));
+    const cause = await afterFailure(error, () => file.truncate(end));
+    return { error: cause, isUnknown: isUnknown || cause !== error };
+  }
+}
+
+/** Whether a write that failed put bytes into the file, so that it failed at their sync. */
+async function isLonger(file: OpenFile, than: number): Promise<boolean> {
+  try {
+    return (await file.stat()).size > than;
+  } catch {
+    return true; // not known is the worse
   }
 }
 

@@ -134,26 +134,32 @@ test.each(['ENOSPC', 'EDQUOT'])(
   },
 );
 
-test('after a failed sync nothing is acknowledged, the descriptor is not synced again, and the server is told', async () => {
-  const log = await created(2);
-  const durable = await logText();
-  files.fault = ({ name }) => (name === 'datasync' ? systemError('EIO') : undefined);
-  const results = await Promise.allSettled([
-    log.append([message(3)], 2),
-    log.append([message(4)], 3),
-  ]);
-  expect(results.every(({ status }) => status === 'rejected')).toBe(true);
-  expect(syncFailures).toMatchObject([{ code: 'storage_failed' }]);
-  files.fault = () => undefined;
-  const syncs = files.count('datasync', LOG);
-  await expect(log.append([message(3)], 2)).rejects.toMatchObject({ code: 'storage_failed' });
-  await log.close(summaryOf(SESSION, 2));
-  await expect(store.open(SESSION)).rejects.toMatchObject({ code: 'storage_failed' });
-  expect(files.count('datasync', LOG)).toBe(syncs);
-  expect(files.count('sync', LOG)).toBe(0);
-  expect(await logText()).toBe(durable);
-  expect(await store.unclean()).toEqual([SESSION]);
-});
+test.each([
+  ['EIO', 'storage_failed'],
+  ['ENOSPC', 'storage_full'],
+])(
+  'after a failed sync (%s) nothing is acknowledged, the descriptor is not synced again, and the server is told',
+  async (code, refusal) => {
+    const log = await created(2);
+    const durable = await logText();
+    files.fault = ({ name }) => (name === 'datasync' ? systemError(code) : undefined);
+    const results = await Promise.allSettled([
+      log.append([message(3)], 2),
+      log.append([message(4)], 3),
+    ]);
+    expect(results.every(({ status }) => status === 'rejected')).toBe(true);
+    expect(syncFailures).toHaveLength(1);
+    files.fault = () => undefined;
+    const syncs = files.count('datasync', LOG);
+    await expect(log.append([message(3)], 2)).rejects.toMatchObject({ code: refusal });
+    await log.close(summaryOf(SESSION, 2));
+    await expect(store.open(SESSION)).rejects.toMatchObject({ code: 'storage_failed' });
+    expect(files.count('datasync', LOG)).toBe(syncs);
+    expect(files.count('sync', LOG)).toBe(0);
+    expect(await logText()).toBe(durable);
+    expect(await store.unclean()).toEqual([SESSION]);
+  },
+);
 
 test('EIO of a write counts as a failed sync', async () => {
   const log = await created(1);
@@ -262,11 +268,19 @@ test('a creation that fails leaves nothing', async () => {
   await (await store.create(SESSION)).append([message(1)], 0);
 });
 
+test('a log whose header cannot be synced is not made, and the server is told', async () => {
+  files.fault = ({ name, file }) =>
+    name === 'datasync' && file === LOG ? systemError('EIO') : undefined;
+  await expect(store.create(SESSION)).rejects.toMatchObject({ code: 'storage_failed' });
+  expect(syncFailures).toHaveLength(1);
+});
+
 test('a new log is durable with its folder and the list of sessions', async () => {
   files.calls.length = 0;
   await store.create(SESSION);
   expect(files.count('sync', SESSION)).toBe(1);
   expect(files.count('sync', path.basename(dir))).toBe(1);
+  expect(files.count('datasync', LOG)).toBe(1);
   expect(files.count('datasync', 'OPEN')).toBe(1);
 });
 

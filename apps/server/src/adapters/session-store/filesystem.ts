@@ -5,6 +5,7 @@ import type { SessionSummary } from '../../core/session/summary.ts';
 import type { OpenedLog, SessionLog, SessionStore } from '../../ports/session-store.ts';
 import {
   afterFailure,
+  appendDurably,
   DIRECTORY_MODE,
   errorCode,
   FILE_MODE,
@@ -127,12 +128,12 @@ class FileSessionStore implements SessionStore, LogHost {
     await this.files.mkdir(directory, { mode: DIRECTORY_MODE });
     let file: OpenFile | null = null;
     try {
-      file = await this.files.open(path.join(directory, ACTIVE_FILE), flags.createNew, FILE_MODE);
+      const name = path.join(directory, ACTIVE_FILE);
+      file = await this.files.open(name, flags.createNewSynced, FILE_MODE);
       const { line, crc } = encodeHeader(session);
       const header = Buffer.from(`${line}\n`);
-      // The header itself becomes durable with the first append.
       const work = await Promise.allSettled([
-        writeAll(file, header, 0),
+        this.#writeHeader(session, file, header),
         this.#sync(session, () => syncDirectory(this.files, directory)),
         this.#sync(session, () => syncDirectory(this.files, this.#root)),
         this.#openList.add(session),
@@ -154,6 +155,14 @@ class FileSessionStore implements SessionStore, LogHost {
         await this.files.rm(directory, { recursive: true, force: true });
       });
     }
+  }
+
+  async #writeHeader(session: string, file: OpenFile, header: Uint8Array): Promise<void> {
+    const failed = await appendDurably(file, header, 0);
+    if (!failed) return;
+    const failure = storageError(failed.error, `Cannot make the log of ${session}`);
+    if (failed.isUnknown) this.syncFailed(session, failure);
+    throw failure;
   }
 
   async open(session: string, options: { ignoreSnapshot?: boolean } = {}): Promise<OpenedLog> {
@@ -196,7 +205,7 @@ class FileSessionStore implements SessionStore, LogHost {
 
   async #openActive(directory: string, hasSnapshot: boolean): Promise<OpenFile> {
     try {
-      return await this.files.open(path.join(directory, ACTIVE_FILE), flags.update);
+      return await this.files.open(path.join(directory, ACTIVE_FILE), flags.updateSynced);
     } catch (error) {
       if (errorCode(error) === 'ENOENT' && hasSnapshot) {
         throw corrupt(ACTIVE_FILE, 0, 'the file is missing, though there is a snapshot of it');

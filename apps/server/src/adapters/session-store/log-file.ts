@@ -4,11 +4,9 @@ import { DuragentError, type SessionEvent } from '@duragent/protocol';
 import type { SessionSummary } from '../../core/session/summary.ts';
 import type { Quarantine, SessionLog, StoredRecord } from '../../ports/session-store.ts';
 import {
-  afterFailure,
-  errorCode,
+  appendDurably,
   replaceFile,
   storageError,
-  writeAll,
   type Files,
   type OpenFile,
 } from '../files/files.ts';
@@ -157,24 +155,14 @@ export class LogFile implements SessionLog {
       this.#announced = true;
     }
     const bytes = Buffer.from(group.map(({ text }) => text).join(''));
-    let written = false;
-    try {
-      await writeAll(this.#file, bytes, this.#end.offset);
-      written = true;
-      await this.#file.datasync();
-    } catch (error) {
-      throw await this.#rollBack(error, written || errorCode(error) === 'EIO');
+    const failed = await appendDurably(this.#file, bytes, this.#end.offset);
+    if (failed) {
+      const failure = storageError(failed.error, `Cannot write the log of ${this.session}`);
+      if (failed.isUnknown) this.#host.syncFailed(this.session, failure);
+      throw failure;
     }
     const last = group[group.length - 1]?.chain ?? this.#accepted;
     this.#end = { seq: last.seq + 1, offset: this.#end.offset + bytes.length, crc: last.crc };
-  }
-
-  /** Cuts off what was not made durable. `unknown`: the descriptor must not be synced again. */
-  async #rollBack(error: unknown, unknown: boolean): Promise<DuragentError> {
-    const cause = await afterFailure(error, () => this.#file.truncate(this.#end.offset));
-    const failure = storageError(cause, `Cannot write the log of ${this.session}`);
-    if (unknown || cause !== error) this.#host.syncFailed(this.session, failure);
-    return failure;
   }
 
   read(after: number, limit: number): Promise<StoredRecord[]> {
