@@ -1,7 +1,8 @@
 import { PartCutter, type TextLimits } from './split/cut.ts';
+import { lengthOf } from './split/length.ts';
 import { findPreview } from './split/preview.ts';
 
-export { lengthOf } from './split/length.ts';
+export { lengthOf };
 export type { TextLimits };
 
 /** A part of a text as it is sent: `prefix + text.slice(from, to) + suffix`. */
@@ -25,6 +26,9 @@ export interface MessagePart {
  * is longer than half of the limit.
  */
 export function splitMessage(text: string, limits: TextLimits): MessagePart[] {
+  if (text !== '' && lengthOf(text, limits.unit) <= limits.maxLength) {
+    return [{ prefix: '', from: 0, to: text.length, suffix: '' }];
+  }
   const parts: MessagePart[] = [];
   let from = 0;
   let prefix = '';
