@@ -159,6 +159,11 @@ export class SessionActor {
     return !this.#log.quarantine && hasTurn(this.#now.state);
   }
 
+  /** Whether it takes nothing any more: it has ended, or its log is damaged. */
+  get isOver(): boolean {
+    return this.#log.quarantine !== null || this.#durable.state.ended !== null;
+  }
+
   /** The chats that are bound to it. */
   get chats(): readonly Chat[] {
     return boundChats(this.#now.state);

@@ -151,8 +151,7 @@ export class ChatSessions {
   async #openIfAlive(session: string): Promise<SessionActor | null> {
     try {
       const actor = await this.#sessions.open(session);
-      const { status } = actor.view();
-      return status === 'ended' || status === 'quarantined' ? null : actor;
+      return actor.isOver ? null : actor;
     } catch (error) {
       if (error instanceof DuragentError && isGone(error)) return null;
       throw error;
