@@ -460,3 +460,32 @@ function slowStore(store: SessionStore, before: () => Promise<void>): SessionSto
     },
   };
 }
+
+describe('a snapshot', () => {
+  test('is written every 50 events, and of a session that is written fast after 5 s or 500', async () => {
+    const runtime = new TestRuntime({ agent: { access: sequential } });
+    const actor = await runtime.create();
+    const seqOfSnapshot = (): number => {
+      const text = runtime.disk.get(actor.session)?.snapshot;
+      return text == null ? 0 : (JSON.parse(text) as { seq: number }).seq;
+    };
+    const setUntil = async (seq: number): Promise<void> => {
+      while (actor.lastSeq < seq) {
+        await actor.set('queue', actor.lastSeq % 2 === 0 ? 'batch' : 'steer', 'test');
+      }
+      await ticks();
+    };
+    await setUntil(49);
+    expect(seqOfSnapshot()).toBe(0);
+    await setUntil(50);
+    expect(seqOfSnapshot()).toBe(50);
+    await setUntil(549);
+    expect(seqOfSnapshot()).toBe(50);
+    await setUntil(550);
+    expect(seqOfSnapshot()).toBe(550);
+    await setUntil(600);
+    await runtime.clock.advance(5_000);
+    await setUntil(601);
+    expect(seqOfSnapshot()).toBe(601);
+  });
+});
