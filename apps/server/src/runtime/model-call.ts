@@ -113,9 +113,11 @@ export class ModelCaller {
         { signal: stall.signal },
       );
       let bytes = 0;
+      let wasDurable = false;
       for await (const chunk of chunks) {
         stall.touch();
-        await isDurable;
+        if (!wasDurable) await isDurable;
+        wasDurable = true;
         if (chunk.type === 'done' || chunk.type === 'failed') {
           const { isStalled } = stall;
           return ended(effect, chunk, { inputSeq: state.seq, given, isStalled, tools });

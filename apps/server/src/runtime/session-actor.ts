@@ -43,12 +43,15 @@ import {
 import { rulesFor, type SessionSettings } from './rules.ts';
 import { viewOf } from './session-view.ts';
 import { ShownChats } from './shown-chats.ts';
-import { WorkInFlight } from './work-in-flight.ts';
+import { WorkInFlight, type WorkScope } from './work-in-flight.ts';
 
 /** What the model is told of the output of a tool that was cut, in bytes. */
 const CUT_OUTPUT_BYTES = 16 * 1024;
-/** Events between two snapshots. */
+/** Events between two snapshots … */
 const SNAPSHOT_EVERY = 50;
+/** … that are so many ms apart; of a session that is written faster they come after so many events. */
+const SNAPSHOT_MS = 5_000;
+const SNAPSHOT_EVERY_FAST = 500;
 
 /** What all sessions of a server share. */
 export interface SessionDeps {
@@ -110,6 +113,7 @@ export class SessionActor {
   /** Chats that can be reached, as the attendance knows them. */
   #chatsPresent = 0;
   #snapshotSeq: number;
+  #snapshotAt = -Infinity;
   #snapshot: Promise<void> = Promise.resolve();
   #usedAt: number;
 
@@ -583,11 +587,19 @@ export class SessionActor {
     this.#durable = after;
     this.#feed.publish(records);
     const { seq, ended } = after.state;
-    if (seq - this.#snapshotSeq >= SNAPSHOT_EVERY || ended) {
+    if (ended || this.#isSnapshotDue(seq)) {
       this.#snapshotSeq = seq;
+      this.#snapshotAt = this.#deps.clock.monotonic();
       this.#snapshot = this.#snapshot.then(() => this.#writeSnapshot());
     }
     this.#reconcile();
+  }
+
+  #isSnapshotDue(seq: number): boolean {
+    const behind = seq - this.#snapshotSeq;
+    if (behind < SNAPSHOT_EVERY) return false;
+    const age = this.#deps.clock.monotonic() - this.#snapshotAt;
+    return behind >= SNAPSHOT_EVERY_FAST || age >= SNAPSHOT_MS;
   }
 
   /** A snapshot is a cache: one that cannot be written is told, and changes nothing. */
@@ -615,8 +627,16 @@ export class SessionActor {
 
   #reconcile(): void {
     if (this.#failure || this.#closing.signal.aborted || !this.#started) return;
-    const durable = new Set(next(this.#durable.state).map((effect) => effect.key));
-    this.#work.reconcile(next(this.#now.state), durable, {
+    const isDurable = (key: string): boolean =>
+      next(this.#durable.state).some((effect) => effect.key === key);
+    this.#work.reconcile(next(this.#now.state), isDurable, () => this.#scope());
+    this.#shown.turn(this.#durable.state);
+    this.presenceChanged();
+  }
+
+  /** What an effect that begins now may see and show. */
+  #scope(): WorkScope {
+    return {
       agent: this.#agent,
       agentName: this.#now.state.agent,
       current: () => this.#now,
@@ -631,9 +651,7 @@ export class SessionActor {
       },
       event: (seq) => this.#event(seq),
       submit: (input) => this.#submit(input),
-    });
-    this.#shown.turn(this.#durable.state);
-    this.presenceChanged();
+    };
   }
 
   async #event(seq: number): Promise<StoredEvent | undefined> {

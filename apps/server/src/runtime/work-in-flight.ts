@@ -2,6 +2,9 @@ import type { SessionInput } from '../core/session/session-input.ts';
 import type { Effect } from '../core/session/next.ts';
 import type { EffectRunner, EffectScope } from './effects.ts';
 
+/** What an effect may see and show, but for what is said of its own work. */
+export type WorkScope = Omit<EffectScope, 'queued' | 'busy'>;
+
 interface Work {
   controller: AbortController;
   isQueued: boolean;
@@ -53,23 +56,24 @@ export class WorkInFlight {
 
   /**
    * @param owed what the state owes, durable or not.
-   * @param durable keys of what the durable state owes.
+   * @param isDurable whether the durable state owes the work with this key.
+   * @param scope what an effect that begins now may see.
    */
   reconcile(
     owed: readonly Effect[],
-    durable: ReadonlySet<string>,
-    scope: Omit<EffectScope, 'queued' | 'busy'>,
+    isDurable: (key: string) => boolean,
+    scope: () => WorkScope,
   ): void {
-    const keys = new Set(owed.map((effect) => effect.key));
     for (const [key, work] of this.#works) {
-      if (!keys.has(key)) work.controller.abort();
+      if (!owed.some((effect) => effect.key === key)) work.controller.abort();
     }
     for (const effect of owed) {
+      if (this.#works.has(effect.key)) continue;
       // A model call has no effect on the world, so it may begin while its trigger is written; and a
       // delivery records that it starts, behind what it delivers, before it sends.
       const mayBegin =
-        effect.type === 'call_model' || effect.type === 'deliver' || durable.has(effect.key);
-      if (mayBegin && !this.#works.has(effect.key)) this.#begin(effect, scope);
+        effect.type === 'call_model' || effect.type === 'deliver' || isDurable(effect.key);
+      if (mayBegin) this.#begin(effect, scope());
     }
   }
 
@@ -77,7 +81,7 @@ export class WorkInFlight {
     for (const work of this.#works.values()) work.controller.abort();
   }
 
-  #begin(effect: Effect, scope: Omit<EffectScope, 'queued' | 'busy'>): void {
+  #begin(effect: Effect, scope: WorkScope): void {
     // A summary is begun again by the next server.
     const isBusy = !['wait_until', 'deliver', 'summarize'].includes(effect.type);
     const work: Work = { controller: new AbortController(), isQueued: false, isBusy };
