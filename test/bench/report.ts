@@ -30,7 +30,7 @@ export function renderRow(row: Row): string {
 /** RESULTS.md. */
 export async function renderReport(
   rows: readonly Row[],
-  run: { machine: readonly string[]; seconds: number },
+  run: { machine: readonly string[]; seconds: number; leftOut: readonly string[] },
 ): Promise<string> {
   const lines = [
     '# Measured',
@@ -44,21 +44,26 @@ export async function renderReport(
     'Columns "Duragent" and "floor" are medians.',
     '',
     ...renderMissed(rows),
+    ...renderLeftOut(run.leftOut),
     '## What each row means',
     '',
     ...rows.flatMap((row) => [`- **${row.figure}**: ${row.meaning}`]),
     '',
     '## The floors',
     '',
-    'All but the empty script are bundled by rolldown and begin with `module.enableCompileCache()`, as Duragent does; the sources are in `floors/`.',
+    'The servers and what is imported are bundled by rolldown and begin with `module.enableCompileCache()`, as Duragent does; the sources are in `floors/`.',
     '',
     "- **floor**: the smallest koa server that relays the model's stream to the client as it comes, byte by byte, and appends and fdatasyncs one file per session twice a turn: the message before it calls the model, the answer before the response ends. It reads the answer's text out of the stream once, at the end. It keeps no history, so the model gets only the last message.",
     '- **gateway floor**: the smallest server of one gateway: it starts it and reads its lines. For the rows until the ack it parses each line, appends and fdatasyncs twice to one file, one after the other, and acknowledges it. For the row with 64 sessions it appends and fdatasyncs one file per session twice a message: the message before its ack, the answer before it is sent. Both servers are measured with the same scripted gateway (`floors/scripted-gateway.ts`), which says what it is told, answers at once, and measures itself.',
     '- **koa "hello"**: answers `hello`.',
     '- **importing grammy**: imports it, and ends.',
     '- **an empty script**: a file of 0 bytes.',
+    '- **bwrap**: the sandbox itself, with the arguments that Duragent gives it, spawned by Node.',
+    '- **calls 2 to 6**: those of the same turn.',
+    '- **JSON.parse of the call**: of the text of the call that is judged.',
+    '- **bare client**: that of the SDK of the Model Context Protocol, over its own transport.',
     '',
-    'The model is a process of its own on loopback that speaks the wire format of OpenAI; behind gateways it is the echo model, in the server. Duragent runs with its default configuration; its agent has no prompt of its own.',
+    'The model is a process of its own on loopback that speaks the wire format of OpenAI; behind gateways it is the echo model, in the server, and where tools are called one that plays a file, there too. Duragent runs with its default configuration; its agent has no prompt of its own.',
     '',
     '## This run',
     '',
@@ -78,6 +83,11 @@ function renderMissed(rows: readonly Row[]): string[] {
     (row) => `- **${row.figure}**: ${verdict(row)}; ${row.whenMissed ?? 'not explained yet.'}`,
   );
   return ['## Missed', '', ...lines, ''];
+}
+
+function renderLeftOut(leftOut: readonly string[]): string[] {
+  if (leftOut.length === 0) return [];
+  return ['## Left out', '', ...leftOut.map((missing) => `- ${missing}`), ''];
 }
 
 function renderTableRow(row: Row): string {

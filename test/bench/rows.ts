@@ -23,6 +23,12 @@ export interface Size {
   busyPairs: number;
   gatewayStartPairs: number;
   gatewayMemoryPairs: number;
+  /** Pairs of steps of tool calls and as many sandboxes alone. */
+  toolPairs: number;
+  /** Turns of twenty tool calls. */
+  growthPairs: number;
+  policyPairs: number;
+  mcpPairs: number;
 }
 
 export const fullSize: Size = {
@@ -42,6 +48,10 @@ export const fullSize: Size = {
   busyPairs: 14,
   gatewayStartPairs: 20,
   gatewayMemoryPairs: 5,
+  toolPairs: 16,
+  growthPairs: 25,
+  policyPairs: 20,
+  mcpPairs: 40,
 };
 
 export const quickSize: Size = {
@@ -61,6 +71,10 @@ export const quickSize: Size = {
   busyPairs: 3,
   gatewayStartPairs: 5,
   gatewayMemoryPairs: 2,
+  toolPairs: 4,
+  growthPairs: 4,
+  policyPairs: 5,
+  mcpPairs: 10,
 };
 
 /** One row of the result. */

@@ -8,6 +8,9 @@ import { describeMachine, renderReport, renderRow } from './report.ts';
 import { fullSize, quickSize, type Row, type Size } from './rows.ts';
 import { measureFirstStart, measureMemory, measureReady, measureVersion } from './starts.ts';
 import { measureTelegram } from './telegram.ts';
+import { measureMcp } from './tools-mcp.ts';
+import { measurePolicy } from './tools-policy.ts';
+import { measureCommands, measureGrowth } from './tools.ts';
 import { measureLoad, measurePaced, measureTurn } from './turns.ts';
 import { Workshop } from './workshop.ts';
 
@@ -33,6 +36,10 @@ const measurements: Record<string, (workshop: Workshop, size: Size) => Promise<R
   'gateway-start': measureGatewayStart,
   'gateway-memory': measureServerMemory,
   telegram: measureTelegram,
+  'tool-bash': measureCommands,
+  'tool-growth': measureGrowth,
+  'tool-policy': measurePolicy,
+  'tool-mcp': measureMcp,
 };
 
 await main();
@@ -84,10 +91,12 @@ async function main(): Promise<void> {
   } finally {
     clearTimeout(deadline);
   }
+  const { leftOut } = workshop;
+  for (const missing of leftOut) console.log(`left out: ${missing}`);
   const seconds = (performance.now() - startedAt) / 1000;
   console.log(`${seconds.toFixed(0)} s`);
   if (values.quick || values.only.length > 0) return;
   const file = path.join(import.meta.dirname, 'RESULTS.md');
-  writeFileSync(file, await renderReport(rows, { machine, seconds }));
+  writeFileSync(file, await renderReport(rows, { machine, seconds, leftOut }));
   console.log(`wrote ${path.relative(process.cwd(), file)}`);
 }

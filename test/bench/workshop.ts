@@ -36,6 +36,8 @@ export class Workshop implements AsyncDisposable {
   readonly directory: string;
   readonly processes: Processes;
   readonly programs: Programs;
+  /** Figures that could not be measured here, and why. */
+  readonly leftOut: string[] = [];
   readonly #models = new Map<Pace, ModelProcess>();
   #names = 0;
 

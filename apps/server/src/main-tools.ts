@@ -196,7 +196,7 @@ async function openSandboxOf(config: Config): Promise<Sandbox> {
       workspace,
       dataDir: config.dataDir,
       homes,
-      envFolders: [config.workspaceRoot, ...(config.file ? [path.dirname(config.file)] : [])],
+      envFolders: foldersOf(config),
       hidden: [config.sessionsPath, config.artifactsPath, config.memoryPath],
       readOnly: [config.agents.path, ...(config.file ? [config.file] : [])],
     },
@@ -205,9 +205,13 @@ async function openSandboxOf(config: Config): Promise<Sandbox> {
   });
 }
 
-function envFilesOf({ workspaceRoot, file }: Config): string[] {
-  const folders = [workspaceRoot, ...(file ? [path.dirname(file)] : [])];
-  return folders.map((folder) => path.join(folder, '.env'));
+function envFilesOf(config: Config): string[] {
+  return foldersOf(config).map((folder) => path.join(folder, '.env'));
+}
+
+/** Where the files lie that people configure this server with. */
+function foldersOf({ workspaceRoot, file }: Config): string[] {
+  return [...new Set([workspaceRoot, ...(file ? [path.dirname(file)] : [])])];
 }
 
 async function keepFile(

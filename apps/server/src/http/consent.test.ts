@@ -317,7 +317,8 @@ describe('an approval', () => {
     const open = await openApproval('without a rule for ever');
     const reply = await decide(open, 'allow_always');
     ruleFault = null;
-    expect(reply.status).toBe(500);
+    expect(reply.status).toBe(409);
+    expect(reply.text).toContain('Allowed once');
     expect(reply.text).not.toContain('the disk is full');
     await idle(open.session);
     expect(ran).toContain('without a rule for ever');

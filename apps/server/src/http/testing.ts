@@ -1,4 +1,5 @@
 import { defaultAccess } from '../core/agent-access.ts';
+import { noLimits } from '../core/budget/limits.ts';
 import { type Chats, noChats } from '../runtime/chats.ts';
 import { DuragentError } from '@duragent/protocol';
 import type { Server } from 'node:http';
@@ -154,6 +155,7 @@ export function testAgent(name: string): Agent {
       toolResultKeepLast: 5,
       summarize: true,
     },
+    budget: noLimits,
     access: defaultAccess,
     tools: [],
     skills: [],

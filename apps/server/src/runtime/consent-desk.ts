@@ -119,10 +119,16 @@ export class ConsentDesk {
    * Answers a question. `answer` is a text, or the number of a choice.
    * @throws DuragentError not_found, conflict, invalid_request for what is none of its choices.
    */
-  async answer(session: string, question: string, answer: string, by: string): Promise<string> {
+  async answer(
+    session: string,
+    question: string,
+    answer: string,
+    by: string,
+    { numbered = false } = {},
+  ): Promise<string> {
     const actor = await this.#sessions.open(session);
     const asked = await this.#question(actor, question);
-    const text = choiceOf(asked, answer);
+    const text = choiceOf(asked, answer, numbered);
     if (await actor.answerQuestion(question, text, by)) return text;
     throw notOpen(question);
   }
@@ -141,7 +147,14 @@ export class ConsentDesk {
     if (decision !== 'allow_always' || always === null) return;
     const agent = await this.#agents.get(actor.agent);
     // It holds for this call whatever becomes of the rule; a rule before it could outlive a denial.
-    if (agent) await this.#allowAlways(agent, always);
+    try {
+      if (agent) await this.#allowAlways(agent, always);
+    } catch (error) {
+      const why = error instanceof DuragentError ? error.message : 'see the log';
+      throw new DuragentError('conflict', `Allowed once; the rule ${always} was not kept: ${why}`, {
+        cause: error,
+      });
+    }
     this.#log.info({ session: actor.session, agent: actor.agent, rule: always, by }, 'rule added');
   }
 
@@ -214,9 +227,10 @@ function idOf(event: { type: string; approval?: unknown; question?: unknown }): 
 }
 
 /** The text of an answer: of a question with choices, the one with this text or number. */
-function choiceOf({ choices }: Question, answer: string): string {
+function choiceOf({ choices }: Question, answer: string, numbered: boolean): string {
   if (!choices) return answer;
-  const chosen = choices.find((choice) => choice === answer) ?? choices[Number(answer) - 1];
+  const [said, nth] = [choices.find((choice) => choice === answer), choices[Number(answer) - 1]];
+  const chosen = numbered ? (nth ?? said) : (said ?? nth);
   if (chosen !== undefined) return chosen;
   const known = choices.map((choice, i) => `${i + 1}. ${choice}`).join(', ');
   throw new DuragentError('invalid_request', `The answer is one of: ${known}.`);

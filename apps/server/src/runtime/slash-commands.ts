@@ -281,7 +281,7 @@ async function answerQuestion(
   if (!actor?.asked.some(({ id }) => id === question)) {
     return { text: 'This chat has no such question open; it may have been answered already.' };
   }
-  const text = await deps.consent.answer(actor.session, question, answer, by);
+  const text = await deps.consent.answer(actor.session, question, answer, by, { numbered: true });
   return { text: `Answered: ${text.slice(0, 200)}. ${actor.session}` };
 }
 

@@ -2,13 +2,15 @@ import type { Usage } from '@duragent/protocol';
 import { summaryRequest, tidySummary } from '../core/context/summary-request.ts';
 import type { Effect } from '../core/session/next.ts';
 import type { SessionInput } from '../core/session/session-input.ts';
-import type { Clock } from '../ports/clock.ts';
+import { type Clock, sleep } from '../ports/clock.ts';
 import type { LanguageModel, ModelChunk } from '../ports/language-model.ts';
 import type { EffectScope } from './effects.ts';
 import { knownSummary } from './known-summary.ts';
 import type { Slots } from './slots.ts';
 import { StallGuard } from './stall-guard.ts';
 
+/** It has time, and a session that is opened and closed again at once, as at a start, needs none: in ms. */
+const DELAY_MS = 1_000;
 /** What a summary may cost, in tokens: more than it may be long, because some models think first. */
 const MAX_OUTPUT_TOKENS = 4096;
 /** A model that streams more than this, in characters, does not do what it is asked for. */
@@ -34,6 +36,7 @@ export async function summarizeHistory(
     model,
     ...(usage ? { usage } : {}),
   });
+  await sleep(deps.clock, DELAY_MS, deps.signal);
   const known = await knownSummary(scope);
   const asked = agent && summaryRequest(agent, scope.current(), known(), effect.upTo);
   if (!agent) {

@@ -9,7 +9,7 @@ const MAX_PROJECT_BYTES = 32 * 1024;
 const MAX_FILE_BYTES = 1024 * 1024;
 
 /** Where the text comes from that agents find around them. */
-export interface SurroundingSources {
+interface SurroundingSources {
   clock: Clock;
   /** The directives of all agents, in the order of their names. */
   directives: () => Promise<string>;

@@ -1,4 +1,5 @@
 import { defaultAccess } from '../core/agent-access.ts';
+import { noLimits } from '../core/budget/limits.ts';
 import { type Chats, noChats } from './chats.ts';
 import { DuragentError } from '@duragent/protocol';
 import { memoryAgentCatalog } from '../adapters/agent-catalog/memory.ts';
@@ -168,6 +169,7 @@ export function testAgent(change: Partial<Agent> = {}): Agent {
       toolResultKeepLast: 5,
       summarize: true,
     },
+    budget: noLimits,
     access: defaultAccess,
     tools: [],
     skills: [],

@@ -8,7 +8,7 @@ import type { Clock } from '../ports/clock.ts';
 /** Sessions whose turn's system text is remembered; of one more, the files are read again. */
 const MAX_REMEMBERED = 256;
 
-export interface Prompt {
+interface Prompt {
   system: string;
   /** Estimated. */
   tokens: number;

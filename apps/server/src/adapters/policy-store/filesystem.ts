@@ -179,6 +179,8 @@ export function filePolicyStore(options: FilePolicyStoreOptions): PolicyStore {
   return {
     async load(agent) {
       if (!namePattern.test(agent.name)) return badName(agent);
+      // What a person has just allowed counts for the very next call.
+      await changes.get(localFile(agent));
       const [workspace, own, local] = await Promise.all([
         readingOf(path.join(dataDir, 'policy.yaml')),
         readingOf(path.join(agent.home, 'policy.yaml')),

@@ -1,4 +1,4 @@
-import { mkdir, open } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import path from 'node:path';
 import type { ToolOutputs } from '../../ports/tool-outputs.ts';
 
@@ -7,11 +7,8 @@ export function fileToolOutputs({ dir }: { dir: string }): ToolOutputs {
   const fileOf = (session: string, call: string): string =>
     path.join(dir, session, 'output', `${call}.log`);
   return {
-    async file(session, call) {
-      const file = fileOf(session, call);
-      await mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
-      return file;
-    },
+    // Whoever writes it makes its folder.
+    file: (session, call) => Promise.resolve(fileOf(session, call)),
     async tail(session, call, bytes) {
       try {
         await using handle = await open(fileOf(session, call));

@@ -11,6 +11,7 @@ import {
   stepOut,
   withOthers,
 } from './deliveries.ts';
+import { waitsForPeople } from './evolve-calls.ts';
 import { evolve, workedMs } from './evolve.ts';
 import type { Facts } from './facts.ts';
 import { outId } from './derived-id.ts';
@@ -199,7 +200,8 @@ function hear(
   if (heard.handling !== 'turn' && !isAnswer) return facts;
   if (turn.paused === 'disconnected') return [...facts, resume(turn, 'message')];
   // An effectful tool is let to its end: then the safe point behind it interrupts the turn.
-  if (turn.queue !== 'interrupt' || turn.phase !== 'model' || turn.paused) return facts;
+  const isIdle = turn.phase === 'model' || waitsForPeople(turn);
+  if (turn.queue !== 'interrupt' || !isIdle || turn.paused) return facts;
   return [...facts, ...stopTurn(state, rules, input.draft, 'interrupted')];
 }
 
@@ -299,8 +301,11 @@ function settle(state: SessionState, before: SessionState, rules: Rules): Facts 
       return [{ type: 'turn_finished', turn: turn.turn, outcome: 'completed', usage: turn.usage }];
     case 'failed':
       return finishTurn(state, turn, rules, 'failed', turn.error ?? undefined);
-    case 'tools':
-      return settleCalls(turn, rules);
+    case 'tools': {
+      return isBetweenCalls(turn) && isLeft(state, turn, rules)
+        ? [{ type: 'turn_paused', turn: turn.turn, reason: 'disconnected' }]
+        : settleCalls(turn, rules);
+    }
     case 'model':
       return atSafePoint(state, before) ? passSafePoint(state, turn, rules) : [];
   }
@@ -323,11 +328,21 @@ function passSafePoint(state: SessionState, turn: OpenTurn, rules: Rules): Facts
   if (turn.queue === 'interrupt' && state.pending.length > 0) {
     return finishTurn(state, turn, rules, 'interrupted');
   }
-  const onDisconnect = state.onDisconnect ?? rules.onDisconnect;
-  if (onDisconnect === 'pause' && rules.leftTurn === turn.turn) {
+  if (isLeft(state, turn, rules)) {
     return [{ type: 'turn_paused', turn: turn.turn, reason: 'disconnected' }];
   }
   return [];
+}
+
+/** Whether no call is under way, and one has ended or people have to speak. */
+function isBetweenCalls(turn: OpenTurn): boolean {
+  const statuses = new Set(turn.calls.map(({ status }) => status));
+  return !statuses.has('started') && (statuses.has('finished') || waitsForPeople(turn));
+}
+
+/** Whether everyone left this turn, and it is not to go on without them. */
+function isLeft(state: SessionState, turn: OpenTurn, rules: Rules): boolean {
+  return (state.onDisconnect ?? rules.onDisconnect) === 'pause' && rules.leftTurn === turn.turn;
 }
 
 /** A turn for the messages that wait and are not held any more. */

@@ -59,7 +59,8 @@ function approvalText(request: Extract<Spoken, { type: 'approval_requested' }>):
   return [
     `🔐 ${visible(tool)} asks for consent:`,
     '',
-    visible(shown),
+    // Marked, so that none of its lines looks like one of ours.
+    visible(shown).replace(/^/gm, '│ '),
     '',
     ...(command ? [`in ${visible([command.cwd, ...env].join(' '))}`] : []),
     `${visible(reason)}`,

@@ -63,10 +63,14 @@ function refused(turn: OpenTurn, call: OpenCall, rules: Rules): Facts[number] {
     call: call.call,
     outcome: 'denied',
     content: isExpired
-      ? `Nobody allowed this within ${rules.approvalTimeoutMs / 60_000} minutes, so it was not run. Do not try it again unasked.`
+      ? `Nobody allowed this within ${wordsOf(rules.approvalTimeoutMs)}, so it was not run. Do not try it again unasked.`
       : 'A person denied this, so it was not run. Do not try the same by other means; ask what to do instead.',
     details: call.approval?.by === undefined ? {} : { by: call.approval.by },
   };
+}
+
+function wordsOf(ms: number): string {
+  return ms < 120_000 ? `${Math.round(ms / 1000)} seconds` : `${Math.round(ms / 60_000)} minutes`;
 }
 
 function answered(turn: OpenTurn, call: OpenCall, rules: Rules): Facts[number] {
