@@ -6,7 +6,8 @@ import type { Agent } from '../agent.ts';
 import { buildContext, CUT_NOTE } from './build-context.ts';
 import { foldLog } from '../session/fold.ts';
 import { answer, Drive, say, START } from '../session/testing.ts';
-import { calls, contextAgent, contextOf as given, result, spoken } from './testing.ts';
+import type { Context } from './message.ts';
+import { calls, contextAgent, contextOf as given, result, spoken, Talk } from './testing.ts';
 
 const contextOf = (events: SessionEvent[], change: Partial<Agent['session']> = {}) =>
   given(foldLog(null, events), contextAgent(change));
@@ -150,5 +151,125 @@ describe('the conversation', () => {
       before = text;
       drive.submit(answer);
     }
+  });
+});
+
+/** The results in order, masked ones as `-`. */
+function results({ messages }: Context): string {
+  return messages
+    .flatMap((message) => (message.role === 'tool' ? message.results : []))
+    .map(({ content }) => (content.startsWith('[result left out;') ? '-' : content[0]))
+    .join('');
+}
+
+describe('a history that grows too long', () => {
+  const steps = (talk: Talk, count: number, length = 200): void => {
+    for (let i = 0; i < count; i += 1) {
+      talk.answer('', calls(`${i}`));
+      const turn = talk.fold.state.turn?.turn;
+      talk.submit(result(turn, `${i}`, `${i}`.repeat(length).slice(0, length)));
+    }
+  };
+
+  test('first gives up tool results, but for the first two and the last five', () => {
+    const talk = new Talk(contextAgent({ maxHistoryTokens: 710 }));
+    talk.submit(say('go'));
+    steps(talk, 10);
+    // Nine steps of some 75 tokens are more than nine tenths of the budget.
+    expect(talk.contexts.map(results)).toEqual([
+      '',
+      '0',
+      '01',
+      '012',
+      '0123',
+      '01234',
+      '012345',
+      '0123456',
+      '01234567',
+      '01--45678',
+    ]);
+    expect(results(talk.answer('done'))).toBe('01--456789');
+  });
+
+  test('then leaves out what is oldest, and keeps what the turn has to answer', () => {
+    const talk = new Talk(contextAgent({ maxHistoryTokens: 400, toolResultKeepLast: 1 }));
+    talk.submit(say('before'));
+    talk.answer('answered');
+    talk.submit(say('go'));
+    steps(talk, 9);
+    const { messages, given } = talk.answer('done');
+    expect(given.from_seq).toBeGreaterThan(10);
+    expect(messages.slice(0, 2)).toEqual([
+      { role: 'user', text: CUT_NOTE },
+      { role: 'user', text: 'go' },
+    ]);
+    expect(messages[2]).toMatchObject({ role: 'assistant' });
+    // The next turn has its own request.
+    talk.submit(say('next'));
+    expect(talk.answer('').messages.filter(({ role }) => role === 'user')).toEqual([
+      { role: 'user', text: CUT_NOTE },
+      { role: 'user', text: 'next' },
+    ]);
+  });
+
+  test('shows only the beginning of a request that would fill what is left', () => {
+    const talk = new Talk(contextAgent({ maxHistoryTokens: 400, toolResultKeepLast: 1 }));
+    talk.submit(say('go', { content: spoken(`go ${'x'.repeat(2000)}`) }));
+    steps(talk, 3);
+    const [, request] = talk.answer('done').messages;
+    expect(request).toMatchObject({
+      role: 'user',
+      text: expect.stringMatching(
+        /^go x{397}\n\[The rest of this message, 1603 characters, is left out\.\]$/,
+      ) as string,
+    });
+  });
+
+  test('is told in a summary from the next call on, with what was said since', () => {
+    const talk = new Talk(contextAgent({ maxHistoryTokens: 400, summarize: true }));
+    for (let i = 0; talk.summary === null; i += 1) {
+      talk.submit(say(`${i}`, { content: spoken(`${i} ${'x'.repeat(200)}`) }));
+      talk.answer('y'.repeat(200));
+    }
+    const before = talk.contexts.at(-1);
+    expect(before?.given.summarize_seq).toBeGreaterThan(1);
+    expect(before?.messages[0]).toMatchObject({ text: expect.stringMatching(/^0 x/) as string });
+    talk.submit(say('next'));
+    const { messages } = talk.answer('');
+    expect(messages[0]).toEqual({
+      role: 'user',
+      text: `[Summary of the earlier conversation: ${talk.summary}]`,
+    });
+    // Nothing is missing between the two.
+    expect(messages.slice(1, -2)).toEqual(before?.messages.slice(-messages.length + 3));
+    expect(talk.fold.window.start).toBe(
+      before?.given.summarize_seq && before.given.summarize_seq + 1,
+    );
+  });
+
+  test('has less room beside a large prompt, and where the provider counts more', () => {
+    const small = contextAgent();
+    const model = { ...small.models[0], maxInputTokens: 3000, maxOutputTokens: 1000 };
+    const agent: Agent = { ...small, models: [model] };
+    const drive = begun();
+    for (let i = 0; i < 40; i += 1) {
+      drive.submit(say(`${i}`, { content: spoken('x'.repeat(396)) }));
+      drive.submit((state) => answer(state, { content: [] }));
+    }
+    const shown = (events: SessionEvent[], prompt: number): number => {
+      const fold = foldLog(null, events);
+      const request = { agent, model, ...fold, summary: null, system: '', prompt };
+      return buildContext(request).messages.length - 1;
+    };
+    // 3,000 less a tenth, the answer and the prompt; three quarters of it, 100 each.
+    expect(shown(drive.events, 0)).toBe(12);
+    expect(shown(drive.events, 900)).toBe(6);
+    const { seq } = drive.state;
+    const given = { from_seq: 1, masked_seq: 0, tokens: 1000 };
+    drive.submit(say('last', { content: spoken('x'.repeat(396)) }));
+    const usage = { input_tokens: 1500, output_tokens: 1 };
+    drive.submit((state) => answer(state, { content: [], given, usage }));
+    expect(drive.state.seq).toBeGreaterThan(seq);
+    expect(shown(drive.events, 0)).toBe(8);
   });
 });

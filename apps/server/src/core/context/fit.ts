@@ -3,14 +3,14 @@ import { maskedResult, type ShownResult, shortResult } from './tool-results.ts';
 import type { Unit } from './units.ts';
 
 /** Where the history that a model is shown begins, and which of its tool results are masked. */
-export interface Cut {
+interface Cut {
   /** Units placed from this seq on are shown. */
   from: number;
   /** Results up to this seq are masked, but for the first few that are shown. */
   masked: number;
 }
 
-export type ResultRules = Pick<
+type ResultRules = Pick<
   Agent['session'],
   'maxToolResultTokens' | 'toolResultTruncation' | 'toolResultKeepFirst' | 'toolResultKeepLast'
 >;
@@ -132,7 +132,7 @@ class Cost {
   ) {
     this.#units = units;
     this.#keepFirst = rules.toolResultKeepFirst;
-    this.#rest = new Array<number>(units.length + 1).fill(0);
+    this.#rest = Array.from({ length: units.length + 1 }, () => 0);
     const own: number[] = [];
     for (const [i, unit] of units.entries()) {
       this.#resultsBefore.push(this.#unmasked.length - 1);

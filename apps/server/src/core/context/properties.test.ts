@@ -12,7 +12,8 @@ import { arrange } from './units.ts';
 
 type Step =
   | { do: 'say'; size: number; handling: 'turn' | 'passive' | 'silent' }
-  | { do: 'answer'; size: number; calls: number[] }
+  /** `said`: while its first tool runs, somebody speaks. */
+  | { do: 'answer'; size: number; calls: number[]; said: boolean }
   /** What is owed to the model ends so. */
   | { do: 'summary'; made: 'summarized' | 'failed' };
 
@@ -32,6 +33,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       do: fc.constant('answer' as const),
       size,
       calls: fc.array(size, { maxLength: 3 }),
+      said: fc.boolean(),
     }),
   },
   {
@@ -76,6 +78,7 @@ class Told extends Talk {
       const ids = step.calls.map((_, i) => `${id}_${i}`);
       const context = this.answer(`a${id} ${'x'.repeat(step.size)}`, calls(...ids));
       for (const [i, length] of step.calls.entries()) {
+        if (i === 0 && step.said) this.submit(say(`${id}s`, { content: spoken(`u${id}s`) }));
         this.submit(result(turn.turn, `${id}_${i}`, 'r'.repeat(length)));
       }
       return context;
@@ -131,6 +134,7 @@ function whole(talk: Talk) {
   return arrange(events, talk.fold.state.pending, talk.agent.access.groups.contextBuffer).map(
     (unit) => ({
       at: unit.at,
+      first: unit.first,
       isThere: unit.first >= talk.fold.window.start,
       name: nameOf(
         unit.kind === 'said'
@@ -160,6 +164,10 @@ describe('any conversation', () => {
             expect(results).toEqual(asked.map((call) => call.provider_call_id));
           }
           const shown = before.filter(({ at, isThere }) => isThere && at >= context.given.from_seq);
+          // What a summary ends before is all in the window behind it.
+          const upTo = context.given.summarize_seq ?? 0;
+          const after = before.filter(({ at, isThere }) => isThere && at > upTo);
+          if (upTo > 0) expect(Math.min(...after.map(({ first }) => first))).toBeGreaterThan(upTo);
           const names = (shown.length > 0 ? shown : before.slice(-1)).map(({ name }) => name);
           expect(messages.flatMap(nameOf).slice(-names.length)).toEqual(names);
           // Before it stand notes, and the request in work.

@@ -1,6 +1,7 @@
 import type { SessionEvent, ToolCall } from '@duragent/protocol';
 import { defaultAccess } from '../agent-access.ts';
 import type { Agent } from '../agent.ts';
+import { noLimits } from '../budget/limits.ts';
 import { type Fold, foldOn } from '../session/fold.ts';
 import { next } from '../session/next.ts';
 import type { SessionInput } from '../session/session-input.ts';
@@ -47,6 +48,7 @@ export function contextAgent(change: Partial<Agent['session']> = {}): Agent {
       ...change,
     },
     access: defaultAccess,
+    budget: noLimits,
     tools: [],
     skills: [],
   };

@@ -85,6 +85,10 @@ export function arrange(
       case 'tool_finished':
         addResult(units.at(-1), event);
         break;
+      case 'question_asked':
+      case 'question_answered':
+      case 'history_summarized':
+        break;
     }
   }
   const last = events.at(-1);

@@ -38,19 +38,19 @@ const KEPT = 0.75;
 /** What a tool's result counts for at most, in tokens: a model is not shown much more of it. */
 const MAX_RESULT_SIZE = 4_000;
 
-/** Makes the next window out of one and any number of events, with one copy. */
+/** Makes the next window out of one and any number of events, with one copy where it grows. */
 export class WindowBuilder {
+  readonly #window: ConversationWindow;
+  /** The window's events with those that were added; null: none was. */
+  #grown: { events: WindowEvent[]; sizes: number[] } | null = null;
   #start: number;
-  #events: WindowEvent[];
-  #sizes: number[];
   #tokens: number;
   /** How many of the first events are dropped. */
   #dropped = 0;
 
   constructor(window: ConversationWindow) {
+    this.#window = window;
     this.#start = window.start;
-    this.#events = [...window.events];
-    this.#sizes = [...window.sizes];
     this.#tokens = window.tokens;
   }
 
@@ -58,8 +58,9 @@ export class WindowBuilder {
   add(event: StoredEvent): void {
     if (!isKnownEvent(event) || !isWindowEvent(event) || event.seq < this.#start) return;
     const size = sizeOf(event);
-    this.#events.push(event);
-    this.#sizes.push(size);
+    this.#grown ??= { events: [...this.#window.events], sizes: [...this.#window.sizes] };
+    this.#grown.events.push(event);
+    this.#grown.sizes.push(size);
     this.#tokens += size;
   }
 
@@ -82,25 +83,30 @@ export class WindowBuilder {
 
   /** Seq of the oldest event. */
   get #first(): number {
-    return this.#events[this.#dropped]?.seq ?? Infinity;
+    return this.#kept.events[this.#dropped]?.seq ?? Infinity;
   }
 
   /** Whether it holds more than a part of what it may. */
   #holdsMore(part: number, { windowTokens }: SessionState): boolean {
-    const count = this.#events.length - this.#dropped;
+    const count = this.#kept.events.length - this.#dropped;
     return this.#tokens > part * windowTokens || count > part * MAX_EVENTS;
   }
 
   #drop(): void {
-    this.#tokens -= this.#sizes[this.#dropped] ?? 0;
+    this.#tokens -= this.#kept.sizes[this.#dropped] ?? 0;
     this.#dropped += 1;
   }
 
+  get #kept(): Pick<ConversationWindow, 'events' | 'sizes'> {
+    return this.#grown ?? this.#window;
+  }
+
   build(): ConversationWindow {
+    const { events, sizes } = this.#kept;
     return {
       start: this.#start,
-      events: this.#dropped > 0 ? this.#events.slice(this.#dropped) : this.#events,
-      sizes: this.#dropped > 0 ? this.#sizes.slice(this.#dropped) : this.#sizes,
+      events: this.#dropped > 0 ? events.slice(this.#dropped) : events,
+      sizes: this.#dropped > 0 ? sizes.slice(this.#dropped) : sizes,
       tokens: this.#tokens,
     };
   }
