@@ -45,6 +45,8 @@ export const usageSchema = z.looseObject({
   cache_write_tokens: z.int().min(0).optional(),
   /** Output tokens spent on reasoning. */
   reasoning_tokens: z.int().min(0).optional(),
+  /** US dollars, by the prices of then; of a call that was cut the most that it may have cost. */
+  usd: z.number().min(0).optional(),
 });
 export type Usage = InferKnown<typeof usageSchema>;
 

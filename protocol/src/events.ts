@@ -207,6 +207,9 @@ const turnResumed = z.looseObject({
   cause: resumeCauseSchema,
   /** The attempt of the current step that follows. */
   attempt: z.int().min(1),
+  /** Of the call that was cut, as far as it is charged. */
+  usage: usageSchema.optional(),
+  model: z.string().optional(),
 });
 
 export const turnOutcomeSchema = z.enum([

@@ -21,6 +21,7 @@ import { openFileScheduleStore } from './adapters/schedule-store/filesystem.ts';
 import { openFileSessionStore } from './adapters/session-store/filesystem.ts';
 import type { Tools } from './main-tools.ts';
 import { fileToolOutputs } from './adapters/tool-outputs/filesystem.ts';
+import { fileUsageStore } from './adapters/usage-store/filesystem.ts';
 import { lockWorkspace, type WorkspaceLock } from './adapters/workspace-lock/filesystem.ts';
 import { readAgentFolder } from './config/agent-folder.ts';
 import { compareConfigs } from './config/compare-config.ts';
@@ -31,9 +32,11 @@ import { createApp } from './http/app.ts';
 import { listen } from './http/listen.ts';
 import { createHttpServer, limitTimes } from './http/server.ts';
 import type { ModelRef } from './core/agent.ts';
+import type { BudgetRules } from './core/budget/budget-rules.ts';
 import { scheduleRules } from './core/schedule/rules.ts';
 import { refusedVariable } from './core/child-environment.ts';
 import type { LanguageModel } from './ports/language-model.ts';
+import { Budgets } from './runtime/budgets.ts';
 import { ConsentDesk } from './runtime/consent-desk.ts';
 import { EffectRunner } from './runtime/effects.ts';
 import { GatewayHub } from './runtime/gateways/hub.ts';
@@ -41,6 +44,7 @@ import { watchUse } from './runtime/lifetime.ts';
 import { OutboxView } from './runtime/outbox-view.ts';
 import { Reloading } from './runtime/reloading.ts';
 import type { SessionSettings } from './runtime/rules.ts';
+import { replaySpending } from './runtime/replay-spending.ts';
 import { SessionRegistry } from './runtime/session-registry.ts';
 import { surroundingsReader } from './runtime/surroundings.ts';
 import { LazyTools } from './runtime/tools/lazy-tools.ts';
@@ -117,9 +121,10 @@ async function serveLocked(
     onSyncFailure: (error) => stopping.fail(error),
   });
   const models = openModels(config);
+  const money = { rules: budgetRulesOf(config) };
   const agents = fileAgentCatalog({
     dir: config.agents.path,
-    readFolder: readAgentFolder,
+    readFolder: (dir) => readAgentFolder(dir, () => money.rules),
     freshMs: AGENT_FRESH_MS,
     cacheSize: config.agents.cacheSize,
   });
@@ -167,6 +172,18 @@ async function serveLocked(
     },
     routingOf(config),
   );
+  const usage = fileUsageStore({
+    directory: path.join(config.dataDir, 'usage'),
+    onFailure: (error) => log.warn({ err: error }, 'usage not written'),
+  });
+  const budgets = new Budgets({
+    clock: systemClock,
+    timezone: config.timezone,
+    rules: () => money.rules,
+    usage,
+    replay: (since) => replaySpending(since, { sessions, epoch: lock.epoch, log }),
+    onFault: (error) => log.error({ err: error }, 'spending of the day not counted'),
+  });
   // Read at each decision, and changed by a reload.
   const settings = settingsOf(config);
   const sessions = new SessionRegistry({
@@ -176,6 +193,7 @@ async function serveLocked(
     store,
     runner: new EffectRunner({
       models,
+      budgets,
       calls: tools,
       surroundings: surroundingsReader({
         clock: systemClock,
@@ -285,6 +303,7 @@ async function serveLocked(
     compare: compareConfigs,
     apply: async (next) => {
       Object.assign(settings, settingsOf(next));
+      money.rules = budgetRulesOf(next);
       limitTimes(http, next);
       handle = appOf(next).callback();
       return await hub.reload(next.gateways, routingOf(next));
@@ -380,6 +399,7 @@ async function serveLocked(
     } finally {
       await hub.close();
       await closeTools(tools);
+      await usage.close();
       http.close();
       http.closeAllConnections();
       await run.retract();
@@ -409,6 +429,10 @@ async function closeTools(tools: LazyTools<Tools>): Promise<void> {
   // What could not be made has nothing that runs.
   const made = await tools.made?.catch(() => null);
   await made?.close();
+}
+
+function budgetRulesOf({ budget, models }: Config): BudgetRules {
+  return { budget, prices: models.prices };
 }
 
 function routingOf({ routes, defaultAgent, delivery }: Config) {

@@ -41,10 +41,11 @@ export async function validateAgents(
   dir: string | undefined,
 ): Promise<ExitCode> {
   const { validateAgent } = await importServer();
+  const rules = await budgetRules(context);
   const dirs = dir === undefined ? await agentDirs(context) : [resolve(context.cwd, dir)];
   let broken = 0;
   for (const one of dirs) {
-    const { faults, warnings, hints } = await validateAgent(one);
+    const { faults, warnings, hints } = await validateAgent(one, rules);
     const shown = sanitizeLine(relative(context.cwd, one) || one);
     const lines = [
       ...faults.map((fault) => formatFault(fault)),
@@ -58,6 +59,18 @@ export async function validateAgents(
     if (faults.length > 0) broken += 1;
   }
   return broken === 0 ? 0 : 78;
+}
+
+/** What duragent.yaml says of money; undefined: it does not load, which other commands say. */
+async function budgetRules(context: CliContext) {
+  const { loadConfig } = await importServer();
+  try {
+    const { budget, models } = await loadConfig({ cwd: context.cwd, env: context.env });
+    return { budget, prices: models.prices };
+  } catch (error) {
+    if (error instanceof DuragentError) return undefined;
+    throw error;
+  }
 }
 
 async function agentDirs(context: CliContext): Promise<string[]> {

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { FileFault } from '../core/agent.ts';
+import { type BudgetRules, noBudgetRules } from '../core/budget/budget-rules.ts';
 import { readAgentFolder } from './agent-folder.ts';
 import { validateAgent } from './validate-agent.ts';
 
@@ -178,15 +179,63 @@ describe('faults', () => {
 
   it('of keys without effect are warnings', async () => {
     const spec =
-      '  tools: [{ type: builtin, name: bash }]\n  budget: { day_usd: 5 }\n  session: { ttl_hours: null }\n' +
+      '  tools: [{ type: builtin, name: bash }]\n  session: { ttl_hours: 5 }\n' +
       '  access: { owners: ["telegram:1"], approvers: [requester], queue: { mode: batch } }\n';
     await write('agent.yaml', LONG + spec);
     const { agent, warnings } = await readAgentFolder(dir);
     expect(agent).not.toBeNull();
     expect(shown(warnings)).toEqual([
-      'agent.yaml:8:13: budget.day_usd is checked but has no effect in this version',
+      'agent.yaml:8:14: session.ttl_hours is checked but has no effect in this version',
     ]);
   });
+});
+
+describe('a budget', () => {
+  const model =
+    '  model:\n    provider: openrouter\n    name: x/y\n    fallback: [openai/gpt-5, openai/z]\n';
+  const spec = LONG.replace('  model: echo\n', model);
+  const unknown = (place: string, name: string, needs: string) =>
+    `agent.yaml:${place}: the price of ${name} is not known, and ${needs} needs it. Add it to models.prices in duragent.yaml: "${name}": { input: 1, output: 2 }, in US dollars per million tokens`;
+
+  it('with a model whose price is not known is a fault at each of them', async () => {
+    await write('agent.yaml', `${spec}  budget: { day_usd: 5 }\n`);
+    const { agent, faults } = await readAgentFolder(dir);
+    expect(agent).toBeNull();
+    expect(shown(faults)).toEqual([
+      unknown('6:3', 'openrouter/x/y', 'budget.day_usd'),
+      unknown('9:30', 'openai/z', 'budget.day_usd'),
+    ]);
+    expect(shown((await validateAgent(dir)).faults)).toHaveLength(2);
+  });
+
+  it('of the server asks for prices as well', async () => {
+    await write('agent.yaml', spec);
+    const budget = { sessionUsd: 1, dayUsd: null, senderDayUsd: null };
+    const { faults } = await validateAgent(dir, { budget, prices: {} });
+    expect(shown(faults)[0]).toBe(unknown('6:3', 'openrouter/x/y', 'a budget of duragent.yaml'));
+    expect((await validateAgent(dir)).faults).toEqual([]);
+  });
+
+  it('is kept with prices that the configuration gives, and looked at again when they change', async () => {
+    await write('agent.yaml', `${spec}  budget: { session_usd: 0.5 }\n`);
+    const price = { input: 1, output: 1, cacheRead: 1, cacheWrite: 1 };
+    let rules: BudgetRules = noBudgetRules;
+    const before = await readAgentFolder(dir, () => rules);
+    expect(before.agent).toBeNull();
+    expect(await before.unchanged()).toBe(true);
+    rules = { ...rules, prices: { 'openrouter/x/': price, 'openai/z': price } };
+    expect(await before.unchanged()).toBe(false);
+    const { agent } = await readAgentFolder(dir, () => rules);
+    expect(agent?.budget).toEqual({ sessionUsd: 0.5, dayUsd: null, senderDayUsd: null });
+  });
+
+  it.each(['echo', 'auto', 'ollama/llama3', 'anthropic/claude-sonnet-4-5-20250929'])(
+    'is no fault with %s',
+    async (name) => {
+      await write('agent.yaml', `name: bot\nmodel: ${name}\nbudget: { sender_day_usd: 1 }\n`);
+      expect((await readAgentFolder(dir)).faults).toEqual([]);
+    },
+  );
 });
 
 it('a script is named by its real path', async () => {

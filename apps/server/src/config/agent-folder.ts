@@ -10,11 +10,14 @@ import {
   type AgentDocument,
   type AgentText,
 } from '../core/agent-spec.ts';
+import { type BudgetRules, noBudgetRules } from '../core/budget/budget-rules.ts';
+import { limitsOf } from '../core/budget/limits.ts';
 import { usesTime } from '../core/templates.ts';
 import { readSkills } from './agent-skills.ts';
 import { changedKeys } from './changed-keys.ts';
 import { readDirectives } from './directives.ts';
 import { openFolder, type Folder } from './folder.ts';
+import { priceFaults } from './model-prices.ts';
 import { readYaml } from './yaml-file.ts';
 import type { Path } from './yaml-issues.ts';
 
@@ -32,10 +35,17 @@ export interface AgentReading {
 /**
  * Reads an agent from its folder: agent.yaml, the texts it names, its directives and skills. Nothing outside
  * the folder is read, also not by symbolic links. What is wrong with the files is a value.
+ * @param rules what holds now; another object exactly where that has changed.
  */
-export async function readAgentFolder(dir: string): Promise<AgentReading> {
+export async function readAgentFolder(
+  dir: string,
+  rules: () => BudgetRules = () => noBudgetRules,
+): Promise<AgentReading> {
   const folder = openFolder(dir);
-  const { unchanged } = folder;
+  const checkedWith = rules();
+  // Another budget or price may make it load, or not.
+  const unchanged = async (): Promise<boolean> =>
+    rules() === checkedWith && (await folder.unchanged());
   const file = join(dir, 'agent.yaml');
   const start = (message: string): FileFault => ({ file, line: 1, column: 1, message });
   const source = await folder.read('agent.yaml');
@@ -49,7 +59,7 @@ export async function readAgentFolder(dir: string): Promise<AgentReading> {
   const document = yaml.value;
   const place = (path: Path, message: string): FileFault =>
     yaml.at(path, message) ?? start(message);
-  const spec = await readSpec(dir, folder, document, place);
+  const spec = await readSpec(dir, folder, document, { place, rules: checkedWith });
   const faults = [...nameFaults(dir, document, place), ...spec.faults];
   const agent = agentFromDocument(document, { home: resolve(dir), hash: folder.hash(), ...spec });
   return { agent: faults.length > 0 ? null : agent, faults, warnings: spec.warnings, unchanged };
@@ -70,7 +80,7 @@ async function readSpec(
   dir: string,
   folder: Folder,
   { form, spec }: AgentDocument,
-  place: Placing,
+  { place, rules }: { place: Placing; rules: BudgetRules },
 ) {
   const at: Placing = (path, message) => place(form === 'long' ? ['spec', ...path] : path, message);
   const faults: FileFault[] = [];
@@ -99,6 +109,7 @@ async function readSpec(
     if (script.ok) models[index] = { ...model, name: script.path };
     else faults.push(at(path, `the script ${model.name}: ${script.reason}`));
   }
+  faults.push(...priceFaults(models, limitsOf(spec.budget), rules, at));
   const skills = await readSkills(folder, dir, spec.skills_dir);
   if (skills.reason !== null) faults.push(at(['skills_dir'], `skills_dir: ${skills.reason}`));
   faults.push(...skills.faults);

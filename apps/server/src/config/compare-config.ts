@@ -69,10 +69,16 @@ const keys: Record<keyof Config, readonly Key[]> = {
   sandbox: [restart('sandbox', (config) => config.sandbox)],
   searchKey: [restart('BRAVE_API_KEY', (config) => config.searchKey)],
   models: [
+    live('models.prices', (config) => config.models.prices),
     live('models.retry.attempts', (config) => config.models.retries),
     restart('models.max_concurrent', (config) => config.models.maxConcurrent),
     restart('keys of models in the environment', (config) => config.models.keys),
     restart('OLLAMA_HOST', (config) => config.models.ollamaHost),
+  ],
+  budget: [
+    live('budget.session_usd', (config) => config.budget.sessionUsd),
+    live('budget.day_usd', (config) => config.budget.dayUsd),
+    live('budget.sender_day_usd', (config) => config.budget.senderDayUsd),
   ],
   logs: [
     live('logs.level', (config) => config.logs.level),

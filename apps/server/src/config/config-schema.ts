@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import { agentNameSchema, namePattern, onDisconnectSchema } from '@duragent/protocol';
 import { z } from 'zod';
+import { priceTableSchema } from '../core/budget/prices.ts';
 import { budgetSchema, durationSchema, section } from '../core/schema-parts.ts';
 import type { Rename } from './yaml-renames.ts';
 
@@ -139,7 +140,7 @@ export const configFileSchema = section({
   approvals: section({ timeout: durationSchema.prefault('10m') }),
   services: section({ session: service, memory: service, artifacts: service }),
   models: section({
-    prices: z.record(z.string(), z.record(z.string(), z.number().min(0))).default({}),
+    prices: priceTableSchema.default({}),
     retry: section({ attempts: whole(1, 10).default(3) }),
     max_concurrent: whole(1, 10_000).default(16),
   }),
@@ -196,8 +197,6 @@ export const keysWithoutEffect: readonly string[] = [
   'session.max_background_runtime',
   'session.compaction',
   'session.ttl_hours',
-  'models.prices',
-  'budget',
   'webhooks',
   'retention',
   'self_improvement',

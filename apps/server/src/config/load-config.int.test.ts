@@ -551,6 +551,36 @@ it('delivery is as the file says, and as usual where it says nothing', async () 
   });
 });
 
+it('budgets and prices are as the file says, and none where it says nothing', async () => {
+  const none = { sessionUsd: null, dayUsd: null, senderDayUsd: null };
+  expect(await load()).toMatchObject({ budget: none, models: { prices: {} } });
+  const text = [
+    'models:',
+    '  prices:',
+    '    "openrouter/x/y": { input: 1, output: 2, cache_read: 0.1 }',
+    'budget: { day_usd: 5, sender_day_usd: 0.25 }',
+  ];
+  await write('work/duragent.yaml', text.join('\n'));
+  const { budget, models, warnings } = await load();
+  expect(budget).toEqual({ sessionUsd: null, dayUsd: 5, senderDayUsd: 0.25 });
+  expect(models.prices).toEqual({
+    'openrouter/x/y': { input: 1, output: 2, cacheRead: 0.1, cacheWrite: 1.25 },
+  });
+  expect(warnings).toEqual([]);
+});
+
+it.each([
+  ['gpt-5: { input: 1, output: 1 }', '3:5', 'write <provider>/<name>, such as'],
+  ['openai/x: { input: 1 }', '3:15', 'models.prices.openai/x.output is missing'],
+  ['openai/x: { input: -1, output: 1 }', '3:24', 'must be at least 0'],
+  ['openai/x: { input: 1, output: 1, cach_read: 1 }', '3:38', 'did you mean "cache_read"?'],
+])('the price %s is a fault at its place', async (price, place, fault) => {
+  await write('work/duragent.yaml', `models:\n  prices:\n    ${price}`);
+  const { message } = await errorOf();
+  expect(message).toContain(`duragent.yaml:${place}: `);
+  expect(message).toContain(fault);
+});
+
 describe('keys of models', () => {
   it('come from the environment, also per agent; empty is none', async () => {
     const config = await load(

@@ -4,6 +4,8 @@ import { isAbsolute, join, relative, resolve } from 'node:path';
 import { parseEnv } from 'node:util';
 import type { z } from 'zod';
 import type { FileFault } from '../core/agent.ts';
+import { type BudgetLimits, limitsOf } from '../core/budget/limits.ts';
+import type { PriceTable } from '../core/budget/prices.ts';
 import type { Route } from '../core/routing.ts';
 import { changedKeys } from './changed-keys.ts';
 import {
@@ -107,12 +109,16 @@ export interface Config {
     /** How often a failed call is repeated before the fallbacks. */
     retries: number;
     maxConcurrent: number;
+    /** What models cost, where the list prices are not to hold. */
+    prices: PriceTable;
     keys: ModelKeys;
     /** The key that belongs to one agent, by its name; null: there is none. */
     agentKey(agent: string): string | null;
     /** Base URL without `/v1`, such as `http://127.0.0.1:11434`. */
     ollamaHost: string;
   };
+  /** What all agents may spend together, and each session and sender. */
+  budget: BudgetLimits;
   /** Whether a change of the file is seen by itself, and how long it waits for more. */
   reload: { enabled: boolean; debounceMs: number };
   logs: ConfigFile['logs'];
@@ -216,10 +222,12 @@ export async function loadConfig(options: {
     models: {
       retries: file.models.retry.attempts,
       maxConcurrent: file.models.max_concurrent,
+      prices: file.models.prices,
       keys: readModelKeys(env),
       agentKey: (agent) => readAgentKey(env, agent),
       ollamaHost: settings.ollamaHost,
     },
+    budget: limitsOf(file.budget),
     reload: { enabled: file.reload.enabled, debounceMs: file.reload.debounce },
     logs: file.logs,
     allowNetworkFs: file.allow_network_fs,

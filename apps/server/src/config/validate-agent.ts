@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { parse, stringify } from 'yaml';
 import type { FileFault } from '../core/agent.ts';
 import { readModel } from '../core/agent-spec.ts';
+import { type BudgetRules, noBudgetRules } from '../core/budget/budget-rules.ts';
 import { readAgentFolder } from './agent-folder.ts';
 import { readTextFile } from './text-file.ts';
 
@@ -13,9 +14,12 @@ export interface AgentValidation {
   hints: string[];
 }
 
-/** Checks an agent's folder as `duragent agent validate` shows it. */
-export async function validateAgent(dir: string): Promise<AgentValidation> {
-  const { agent, faults, warnings } = await readAgentFolder(dir);
+/** Checks an agent's folder as `duragent agent validate` shows it, with what duragent.yaml says. */
+export async function validateAgent(
+  dir: string,
+  rules: BudgetRules = noBudgetRules,
+): Promise<AgentValidation> {
+  const { agent, faults, warnings } = await readAgentFolder(dir, () => rules);
   const source = agent === null ? null : await readTextFile(join(dir, 'agent.yaml'));
   if (source === null || !source.ok) return { faults, warnings, hints: [] };
   const written = parse(source.text) as Record<string, unknown>;

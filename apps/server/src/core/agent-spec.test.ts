@@ -75,6 +75,7 @@ describe('the two forms', () => {
         toolResultKeepLast: 5,
         summarize: true,
       },
+      budget: { sessionUsd: null, dayUsd: null, senderDayUsd: null },
       access: { ...defaultAccess, queue: { ...defaultAccess.queue, mode: 'steer' } },
       tools: [],
       skills,

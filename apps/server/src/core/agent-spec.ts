@@ -2,6 +2,7 @@ import { agentNameSchema, labelsSchema, onDisconnectSchema } from '@duragent/pro
 import { z } from 'zod';
 import { accessOf, accessSchema } from './agent-access.ts';
 import { type Agent, type AgentTool, builtinTools, type ModelRef } from './agent.ts';
+import { limitsOf } from './budget/limits.ts';
 import { budgetSchema, durationSchema, section } from './schema-parts.ts';
 import type { Skill } from './skills.ts';
 
@@ -55,6 +56,7 @@ export function agentFromDocument(
       toolResultKeepLast: context.tool_result_keep_last,
       summarize: context.summarize,
     },
+    budget: limitsOf(spec.budget),
     access: accessOf(spec.access),
     tools: spec.tools.map(toolOf),
     skills: files.skills,
@@ -92,7 +94,6 @@ export const agentKeysWithoutEffect: readonly string[] = [
   'session.max_background_runtime',
   'session.ttl_hours',
   'session.compaction',
-  'budget',
 ];
 
 const modelFields = {

@@ -1,5 +1,6 @@
 import type { OnDisconnect, ToolEffect } from '@duragent/protocol';
 import type { AgentAccess } from './agent-access.ts';
+import type { BudgetLimits } from './budget/limits.ts';
 import type { Skill } from './skills.ts';
 
 export type ProviderName =
@@ -100,6 +101,8 @@ export interface Agent {
     /** Whether the model is given a summary of what is left out. */
     summarize: boolean;
   };
+  /** What it may spend; the server's budgets hold as well. */
+  budget: BudgetLimits;
   access: AgentAccess;
   tools: readonly AgentTool[];
   /** By name. */

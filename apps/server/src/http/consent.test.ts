@@ -7,7 +7,13 @@ import { ConsentDesk } from '../runtime/consent-desk.ts';
 import { EffectRunner } from '../runtime/effects.ts';
 import { SessionRegistry } from '../runtime/session-registry.ts';
 import { askUserTool } from '../runtime/tools/ask-user.ts';
-import { noOutputs, noSurroundings, testCalls, testTool } from '../runtime/tools/testing.ts';
+import {
+  noBudgets,
+  noOutputs,
+  noSurroundings,
+  testCalls,
+  testTool,
+} from '../runtime/tools/testing.ts';
 import { call, FILE_TOKEN, type Reply, until } from './testing-client.ts';
 import {
   ADMIN_TOKEN,
@@ -73,6 +79,7 @@ beforeAll(async () => {
     },
     runner: new EffectRunner({
       models: model,
+      budgets: noBudgets,
       calls: testCalls([act, askUserTool], (_, { kind, ...about }) =>
         Promise.resolve({
           decision: 'name' in about && about.name === 'ask_user' ? 'allow' : 'ask',

@@ -12,7 +12,13 @@ import type { SessionStore } from '../ports/session-store.ts';
 import { EffectRunner } from '../runtime/effects.ts';
 import { ConsentDesk } from '../runtime/consent-desk.ts';
 import { OutboxView } from '../runtime/outbox-view.ts';
-import { noOutputs, noSurroundings, testCalls, testTool } from '../runtime/tools/testing.ts';
+import {
+  noBudgets,
+  noOutputs,
+  noSurroundings,
+  testCalls,
+  testTool,
+} from '../runtime/tools/testing.ts';
 import { SessionRegistry } from '../runtime/session-registry.ts';
 import { createApp } from './app.ts';
 import type { Gateways, HttpDeps } from './context.ts';
@@ -237,6 +243,7 @@ export async function startTestServer(
     agents,
     runner: new EffectRunner({
       models: model,
+      budgets: noBudgets,
       calls: testCalls([shout]),
       surroundings: noSurroundings,
       clock,

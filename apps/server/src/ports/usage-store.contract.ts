@@ -9,21 +9,21 @@ export interface UsageStoreHarness {
   dispose(): Promise<void>;
 }
 
+/** What all kinds of calls have. */
+type Shared = Omit<SettledCall, never>;
+
+const shared: Shared = {
+  at: '2026-11-20T12:00:00.000Z',
+  session: 'session_a',
+  agent: 'helper',
+  model: 'anthropic/claude-sonnet-4-5',
+  usage: { input_tokens: 100, output_tokens: 10, cache_read_tokens: 50 },
+  usd: 0.00045,
+};
+
 /** A call of a turn, for tests. */
-export function settledCall(step: number, more: Partial<SettledCall> = {}): SettledCall {
-  return {
-    at: '2026-11-20T12:00:00.000Z',
-    session: 'session_a',
-    turn: 'turn_a',
-    step,
-    attempt: 1,
-    agent: 'helper',
-    sender: 'telegram:1',
-    model: 'anthropic/claude-sonnet-4-5',
-    usage: { input_tokens: 100, output_tokens: 10, cache_read_tokens: 50 },
-    usd: 0.00045,
-    ...more,
-  };
+export function settledCall(step: number, more: Partial<Shared> = {}): SettledCall {
+  return { ...shared, sender: 'telegram:1', turn: 'turn_a', step, attempt: 1, ...more };
 }
 
 /** All calls of a day. */
@@ -61,11 +61,7 @@ export function usageStoreContract(
     });
 
     test('every kind of call comes back as it was', async () => {
-      const { turn: _, step: _s, attempt: _a, sender: _n, ...shared } = settledCall(1) as Record<
-        string,
-        unknown
-      >;
-      const summary = { ...shared, summary: 40 } as unknown as SettledCall;
+      const summary = { ...shared, summary: 40 };
       const calls = [summary, settledCall(1, { usd: null }), settledCall(2, { cut: true })];
       for (const call of calls) store.add(DAY, call);
       await store.close();

@@ -50,7 +50,7 @@ function open(usage: UsageStore = memoryUsageStore(kept)): Budgets {
     usage,
     replay: async function* (since) {
       replays.push(since);
-      yield* logged.filter(({ at }) => Date.parse(at) >= since);
+      yield* logged;
     },
     onFault: (error) => faults.push(error),
   });
@@ -125,19 +125,22 @@ describe('a call', () => {
     expect(kept.size).toBe(0);
   });
 
-  it('is settled once', async () => {
-    limit({ dayUsd: 1, sessionUsd: 1 });
+  it.each(['dayUsd', 'sessionUsd'])('is settled once, and lets go once: %s', async (budget) => {
+    limit({ [budget]: 1 });
     const budgets = open();
+    const inFlight = await allowed(budgets, 0.3);
     const call = await allowed(budgets, 0.5);
     call.settle(used(0.2));
     expect(call.settle(null)).toEqual({ ...used(0.2), usd: 0.2 });
     call.release();
-    expect(await isAllowed(budgets, 0.8)).toBe(true);
-    expect(await isAllowed(budgets, 0.81)).toBe(false);
+    expect(await isAllowed(budgets, 0.5)).toBe(true);
+    expect(await isAllowed(budgets, 0.51)).toBe(false);
     const other = await allowed(budgets, 0.5);
     other.release();
     expect(other.settle(used(0.3))).toBeUndefined();
     expect(kept.get('2026-11-20')).toHaveLength(1);
+    inFlight.release();
+    expect(await isAllowed(budgets, 0.8)).toBe(true);
   });
 
   it('that used more than was reserved is charged with that', async () => {
@@ -312,7 +315,12 @@ describe('the day', () => {
       expect(await isAllowed(budgets, 0.06)).toBe(false);
       expect(await isAllowed(budgets, 0.05)).toBe(true);
     }
+    for (const days of [1, 2, 3, 4, 5]) {
+      now = NOON + days * DAY;
+      await ask(budgets, 0.1);
+    }
     now = NOON - HOUR;
+    expect(await isAllowed(budgets, 0.06)).toBe(false);
     inFlight.settle(null);
     expect(await isAllowed(budgets, 0.06)).toBe(false);
   });
@@ -355,22 +363,31 @@ describe('the day', () => {
 
   it('counts a call that ends while it is counted, and only once', async () => {
     const store = memoryUsageStore(kept);
-    const gate = Promise.withResolvers<void>();
+    const gates = [Promise.withResolvers<void>(), Promise.withResolvers<void>()] as const;
+    const taken = Promise.withResolvers<void>();
     const budgets = open({
       ...store,
       async *read(day) {
+        await gates[0].promise;
         const there = await Array.fromAsync(store.read(day));
-        await gate.promise;
+        if (day === '2026-11-20') taken.resolve();
+        await gates[1].promise;
         yield* there;
       },
     });
-    const early = await allowed(budgets, 0.2);
-    const late = await allowed(budgets, 0.3);
+    const [early, late, latest] = [
+      await allowed(budgets, 0.1),
+      await allowed(budgets, 0.2),
+      await allowed(budgets, 0.3),
+    ];
     early.settle(null);
     limit({ dayUsd: 1 });
-    const asked = ask(budgets, 0.5);
+    const asked = ask(budgets, 0.4);
     late.settle(null);
-    gate.resolve();
+    gates[0].resolve();
+    gates[1].resolve();
+    await taken.promise;
+    latest.settle(null);
     expect(await asked).toMatchObject({ ok: true });
     expect(await isAllowed(budgets, 0.01)).toBe(false);
   });
@@ -479,12 +496,13 @@ describe('after a crash', () => {
     limit({ dayUsd: 1 });
     const call = callOf(0.6);
     const budgets = open();
+    expect(await budgets.chargeCut(callOf(0.1))).toMatchObject({ usd: 0.1 });
     const reserved = (await budgets.open(call.agent)).reserve(call);
     if (reserved.ok) reserved.settle(null);
     expect(await budgets.chargeCut(call)).toMatchObject({ usd: 0.6 });
     now += DAY;
     expect(await open().chargeCut(call)).toMatchObject({ usd: 0.6 });
-    expect([...kept.values()].flat()).toHaveLength(1);
+    expect([...kept.values()].flat()).toHaveLength(2);
   });
 
   it('a cut call that costs nothing, or nobody knows what, is not charged', async () => {

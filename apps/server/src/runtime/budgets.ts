@@ -36,6 +36,9 @@ const MAX_DAYS = 3;
 const MAX_CUTS = 10_000;
 /** How much earlier than its neighbours a call may have been written down. */
 const ORDER_MS = 60 * 60_000;
+/** What makes model calls uses of it. */
+export type BudgetKeeper = Pick<Budgets, 'open' | 'chargeCut'>;
+
 /** A call that is about to be made. */
 export interface CallToReserve {
   session: string;

@@ -1,4 +1,4 @@
-import type { DraftDelta, StoredEvent } from '@duragent/protocol';
+import type { DraftDelta, StoredEvent, Usage } from '@duragent/protocol';
 import type { Agent } from '../core/agent.ts';
 import type { Surroundings } from '../core/context/system-text.ts';
 import type { SessionInput } from '../core/session/session-input.ts';
@@ -7,9 +7,12 @@ import type { SessionState } from '../core/session/state.ts';
 import type { ConversationWindow } from '../core/session/window.ts';
 import { type Clock, sleep } from '../ports/clock.ts';
 import type { LanguageModel } from '../ports/language-model.ts';
+import { cutCall } from '../core/budget/cut-call.ts';
+import type { BudgetKeeper } from './budgets.ts';
 import type { Chats } from './chats.ts';
 import { deliver } from './deliver.ts';
 import { ModelCaller } from './model-call.ts';
+import { requesterOf } from './rules.ts';
 import { Slots } from './slots.ts';
 import { summarizeHistory } from './summarize-history.ts';
 import { type CallDeps, CallRunner } from './tools/call-runner.ts';
@@ -25,7 +28,7 @@ export interface EffectScope {
   /** Resolves when everything decided so far is on disk. Rejects when it cannot be. */
   durable(): Promise<void>;
   /** Says which model is asked now, and the last seq it sees. */
-  calling(call: { inputSeq: number; model: string }): void;
+  calling(call: { inputSeq: number; model: string; reserved: Usage | undefined }): void;
   /** Shows a fragment of the work to readers. */
   show(delta: DraftDelta): void;
   /** Says that the work waits for a place, or no longer does. */
@@ -46,10 +49,12 @@ export class EffectRunner {
   readonly #clock: Clock;
   readonly #slots: Slots;
   readonly #chats: Chats;
+  readonly #budgets: BudgetKeeper;
 
   constructor(deps: {
     models: LanguageModel;
     calls: CallDeps;
+    budgets: BudgetKeeper;
     /** Read once for each turn, before its first call. */
     surroundings: (agent: Agent) => Promise<Surroundings>;
     clock: Clock;
@@ -57,7 +62,8 @@ export class EffectRunner {
     maxConcurrent: number;
     chats: Chats;
   }) {
-    const { models, calls, clock, surroundings, timezone } = deps;
+    const { models, calls, clock, surroundings, timezone, budgets } = deps;
+    this.#budgets = budgets;
     this.#chats = deps.chats;
     this.#models = models;
     this.#calls = new CallRunner(calls);
@@ -65,12 +71,44 @@ export class EffectRunner {
     this.#slots = new Slots(deps.maxConcurrent);
     const prompts = new TurnPrompts({ surroundings, timezone, clock });
     const { toolbox } = calls;
-    this.#caller = new ModelCaller({ models, toolbox, prompts, clock, slots: this.#slots });
+    this.#caller = new ModelCaller({
+      models,
+      toolbox,
+      prompts,
+      budgets,
+      clock,
+      slots: this.#slots,
+    });
   }
 
   /** The chats that sessions are shown in. */
   get chats(): Chats {
     return this.#chats;
+  }
+
+  /**
+   * What recovering a session charges: the model call that was under way when its log was last
+   * left; null: none was, or it costs nothing.
+   */
+  async chargeCut(
+    { state, window }: { state: SessionState; window: ConversationWindow },
+    agent: Agent,
+  ): Promise<{ usage: Usage; model: string } | null> {
+    const cut = cutCall(state, window, agent, this.#clock.now());
+    const asked = cut && agent.models[cut.candidate];
+    if (!cut || !asked) return null;
+    const model = await this.#models.resolve(asked);
+    const { turn, step, attempt, inputTokens, maxOutputTokens } = cut;
+    const usage = await this.#budgets.chargeCut({
+      session: state.session,
+      call: { turn, step, attempt },
+      agent,
+      sender: requesterOf(window, state.turn?.trigger ?? []),
+      model,
+      inputTokens,
+      maxOutputTokens,
+    });
+    return usage ? { usage, model: `${model.provider}/${model.name || model.provider}` } : null;
   }
 
   /**
@@ -86,6 +124,7 @@ export class EffectRunner {
           models: this.#models,
           clock: this.#clock,
           slots: this.#slots,
+          budgets: this.#budgets,
           signal,
         });
       case 'judge_call':

@@ -1,4 +1,4 @@
-import { type GivenContext, MAX_RECORD_BYTES, type ToolCall } from '@duragent/protocol';
+import { type GivenContext, MAX_RECORD_BYTES, type ToolCall, type Usage } from '@duragent/protocol';
 import type { Agent } from '../core/agent.ts';
 import { buildContext } from '../core/context/build-context.ts';
 import type { Effect } from '../core/session/next.ts';
@@ -7,9 +7,11 @@ import { estimateTokens, utf8Length } from '../core/utf8.ts';
 import { type Clock, sleep } from '../ports/clock.ts';
 import type { LanguageModel, ModelChunk, ModelFailure, ToolSpec } from '../ports/language-model.ts';
 import type { Tool, Toolbox } from '../ports/tool.ts';
+import type { BudgetKeeper } from './budgets.ts';
 import type { EffectScope } from './effects.ts';
 import { newId } from './ids.ts';
 import { knownSummary } from './known-summary.ts';
+import { requesterOf } from './rules.ts';
 import type { Slots } from './slots.ts';
 import { STALL_MS, StallGuard } from './stall-guard.ts';
 import type { TurnPrompts } from './turn-prompts.ts';
@@ -27,6 +29,7 @@ export class ModelCaller {
   readonly #models: LanguageModel;
   readonly #toolbox: Toolbox;
   readonly #prompts: TurnPrompts;
+  readonly #budgets: BudgetKeeper;
   readonly #clock: Clock;
   readonly #slots: Slots;
 
@@ -34,12 +37,14 @@ export class ModelCaller {
     models: LanguageModel;
     toolbox: Toolbox;
     prompts: TurnPrompts;
+    budgets: BudgetKeeper;
     clock: Clock;
     slots: Slots;
   }) {
     this.#models = deps.models;
     this.#toolbox = deps.toolbox;
     this.#prompts = deps.prompts;
+    this.#budgets = deps.budgets;
     this.#clock = deps.clock;
     this.#slots = deps.slots;
   }
@@ -79,15 +84,15 @@ export class ModelCaller {
   ): Promise<ModelInput> {
     const { turn, step, attempt } = effect;
     const model = await this.#models.resolve(agent.models[effect.candidate] ?? agent.models[0]);
-    const [tools, prompt] = await Promise.all([
+    const [tools, prompt, desk] = await Promise.all([
       this.#toolbox.toolsOf(agent, { signal }),
       this.#prompts.of(turn, agent, scope.current()),
+      this.#budgets.open(agent),
     ]);
     const summary = await knownSummary(scope);
     // Nothing is waited for between this look and the call: it is what the record says it saw.
     const { state, window } = scope.current();
     const label = `${model.provider}/${model.name || model.provider}`;
-    scope.calling({ inputSeq: state.seq, model: label });
     const isDurable = scope.durable();
     isDurable.catch(() => undefined); // awaited below; a call that ends earlier must not leave it unheard
     const specs = [...tools.values()].map(toSpec);
@@ -100,6 +105,21 @@ export class ModelCaller {
       system: prompt.system,
       prompt: prompt.tokens + specs.reduce((sum, spec) => sum + spec.tokens, 0),
     });
+    const reservation = desk.reserve({
+      session: state.session,
+      call: { turn, step, attempt },
+      sessionUsd: state.usage.usd ?? 0,
+      agent,
+      sender: requesterOf(window, state.turn?.trigger ?? []),
+      model,
+      inputTokens: given.tokens,
+      maxOutputTokens: model.maxOutputTokens,
+    });
+    if (!reservation.ok) {
+      await isDurable;
+      return failed(effect, label, reservation);
+    }
+    scope.calling({ inputSeq: state.seq, model: label, reserved: reservation.reserved });
     const stall = new StallGuard(this.#clock, signal);
     const offsets = { text: 0, reasoning: 0 };
     try {
@@ -120,10 +140,13 @@ export class ModelCaller {
         wasDurable = true;
         if (chunk.type === 'done' || chunk.type === 'failed') {
           const { isStalled } = stall;
-          return ended(effect, chunk, { inputSeq: state.seq, given, isStalled, tools });
+          const wasRefused = chunk.type === 'failed' && !chunk.usage && bytes === 0;
+          if (wasRefused && !isStalled && !signal.aborted) reservation.release();
+          const usage = reservation.settle(chunk.usage ?? null);
+          return ended(effect, chunk, { inputSeq: state.seq, given, isStalled, tools, usage });
         }
         bytes += utf8Length(JSON.stringify(chunk.text));
-        if (bytes > MAX_ANSWER_BYTES) return tooLarge(effect, label);
+        if (bytes > MAX_ANSWER_BYTES) return tooLarge(effect, label, reservation.settle(null));
         if (signal.aborted) continue;
         scope.show({
           type: chunk.type === 'text' ? 'token' : 'reasoning',
@@ -135,12 +158,15 @@ export class ModelCaller {
         });
         offsets[chunk.type] += chunk.text.length;
       }
-      return failed(effect, label, {
+      const error = {
         code: 'model_bad_answer',
         message: 'The model ended without an answer.',
         retryable: true,
-      });
+      };
+      return failed(effect, label, error, reservation.settle(null));
     } finally {
+      // One that was aborted may have cost all that it could.
+      reservation.settle(null);
       stall.stop();
     }
   }
@@ -167,6 +193,8 @@ function ended(
     given: GivenContext;
     isStalled: boolean;
     tools: ReadonlyMap<string, Tool>;
+    /** What it is charged with. */
+    usage: Usage | undefined;
   },
 ): ModelInput {
   const { turn, step, attempt } = effect;
@@ -178,10 +206,10 @@ function ended(
           retryable: true,
         }
       : chunk.error;
-    return failed(effect, chunk.model, error, chunk.usage);
+    return failed(effect, chunk.model, error, call.usage);
   }
   if (utf8Length(JSON.stringify([chunk.content, chunk.toolCalls])) > MAX_ANSWER_BYTES) {
-    return tooLarge(effect, chunk.model);
+    return tooLarge(effect, chunk.model, call.usage);
   }
   return {
     type: 'model_finished',
@@ -198,7 +226,7 @@ function ended(
       ...kindOf(call.tools.get(asked.name)),
     })),
     finish_reason: chunk.finishReason,
-    ...(chunk.usage ? { usage: chunk.usage } : {}),
+    ...(call.usage ? { usage: call.usage } : {}),
     model: chunk.model,
   };
 }
@@ -208,12 +236,13 @@ function kindOf(tool: Tool | undefined): Pick<ToolCall, 'effect' | 'on_interrupt
   return tool ? { effect: tool.effect, on_interrupt: tool.onInterrupt } : {};
 }
 
-function tooLarge(effect: CallModel, model: string): ModelInput {
-  return failed(effect, model, {
+function tooLarge(effect: CallModel, model: string, usage?: Usage): ModelInput {
+  const error = {
     code: 'answer_too_large',
     message: `The answer is larger than a record may be (${MAX_ANSWER_BYTES} bytes); lower max_output_tokens or ask for less.`,
     retryable: false,
-  });
+  };
+  return failed(effect, model, error, usage);
 }
 
 function failed(

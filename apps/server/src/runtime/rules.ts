@@ -94,7 +94,7 @@ function consentsOf(window: ConversationWindow): Pick<Rules, 'answers' | 'defaul
 }
 
 /** The person of a chat whose message the open turn answers; of several the last. */
-function requesterOf(window: ConversationWindow, trigger: readonly string[]): string | null {
+export function requesterOf(window: ConversationWindow, trigger: readonly string[]): string | null {
   if (trigger.length === 0) return null;
   for (let i = window.events.length - 1; i >= 0; i -= 1) {
     const event = window.events[i];

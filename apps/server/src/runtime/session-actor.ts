@@ -27,7 +27,7 @@ import type { SessionLog, StoredRecord } from '../ports/session-store.ts';
 import type { ToolOutputs } from '../ports/tool-outputs.ts';
 import { AnswerTracker } from './answer-tracker.ts';
 import { Attendance } from './attendance.ts';
-import type { EffectRunner } from './effects.ts';
+import type { EffectRunner, EffectScope } from './effects.ts';
 import { Feed, type Frame } from './feed.ts';
 import { followSession } from './follow-session.ts';
 import { newId } from './ids.ts';
@@ -108,7 +108,7 @@ export class SessionActor {
   /** Those who follow it, attached or not. */
   #readers = 0;
   /** The model call in progress: what it saw, and who was asked. */
-  #call: { inputSeq: number; model: string } | null = null;
+  #call: Parameters<EffectScope['calling']>[0] | null = null;
   #failure: DuragentError | null = null;
   /** Chats that can be reached, as the attendance knows them. */
   #chatsPresent = 0;
@@ -239,7 +239,14 @@ export class SessionActor {
     await this.#readAgent(this.#now.state.agent);
     const { torn } = this.#opened;
     const outputs = await this.#cutOutputs();
-    await this.#submit({ type: 'recover', openedSeq, outputs, ...(torn ? { torn } : {}) });
+    const cut = this.#nextAgent && (await this.#deps.runner.chargeCut(this.#now, this.#nextAgent));
+    await this.#submit({
+      type: 'recover',
+      openedSeq,
+      outputs,
+      ...(torn ? { torn } : {}),
+      ...(cut ? { cut } : {}),
+    });
   }
 
   /** What the tools that ran when the log was last left had said. */
@@ -681,6 +688,7 @@ export class SessionActor {
         input_seq: this.#call.inputSeq,
         text,
         model: this.#call.model,
+        ...(this.#call.reserved ? { usage: this.#call.reserved } : {}),
       },
     };
   }

@@ -1,11 +1,14 @@
 import type { Usage } from '@duragent/protocol';
 import { summaryRequest, tidySummary } from '../core/context/summary-request.ts';
 import type { Effect } from '../core/session/next.ts';
+import { estimateTokens } from '../core/utf8.ts';
 import type { SessionInput } from '../core/session/session-input.ts';
 import { type Clock, sleep } from '../ports/clock.ts';
 import type { LanguageModel, ModelChunk } from '../ports/language-model.ts';
+import type { BudgetKeeper } from './budgets.ts';
 import type { EffectScope } from './effects.ts';
 import { knownSummary } from './known-summary.ts';
+import { requesterOf } from './rules.ts';
 import type { Slots } from './slots.ts';
 import { StallGuard } from './stall-guard.ts';
 
@@ -26,7 +29,13 @@ type SummaryInput = Extract<SessionInput, { type: 'summary_finished' | 'summary_
 export async function summarizeHistory(
   effect: Summarize,
   scope: EffectScope,
-  deps: { models: LanguageModel; clock: Clock; slots: Slots; signal: AbortSignal },
+  deps: {
+    models: LanguageModel;
+    clock: Clock;
+    slots: Slots;
+    budgets: BudgetKeeper;
+    signal: AbortSignal;
+  },
 ): Promise<SummaryInput> {
   const { agent } = scope;
   const failed = (code: string, message: string, model: string, usage?: Usage): SummaryInput => ({
@@ -45,6 +54,7 @@ export async function summarizeHistory(
   if (!asked) return failed('history_gone', 'What was to be summed up is no longer at hand.', '');
   const release = await deps.slots.acquire(deps.signal);
   const stall = new StallGuard(deps.clock, deps.signal);
+  let settle = (): unknown => undefined;
   try {
     const [own] = agent.models;
     const model = await deps.models.resolve({
@@ -52,6 +62,21 @@ export async function summarizeHistory(
       maxOutputTokens: Math.min(own.maxOutputTokens, MAX_OUTPUT_TOKENS),
     });
     const { system, text } = asked;
+    const desk = await deps.budgets.open(agent);
+    const { state, window } = scope.current();
+    const reservation = desk.reserve({
+      session: state.session,
+      call: { summary: effect.upTo },
+      sessionUsd: state.usage.usd ?? 0,
+      agent,
+      sender: requesterOf(window, state.turn?.trigger ?? []),
+      model,
+      inputTokens: estimateTokens(system) + estimateTokens(text),
+      maxOutputTokens: model.maxOutputTokens,
+    });
+    const label = `${model.provider}/${model.name}`;
+    if (!reservation.ok) return failed(reservation.code, reservation.message, label);
+    settle = () => reservation.settle(null);
     const messages = [{ role: 'user' as const, text }];
     const chunks = deps.models.stream(
       { model, agent: agent.name, system, messages, tools: [] },
@@ -61,10 +86,12 @@ export async function summarizeHistory(
     for await (const chunk of chunks) {
       stall.touch();
       if (chunk.type === 'failed') {
-        return failed(chunk.error.code, chunk.error.message, chunk.model, chunk.usage);
+        if (!chunk.usage && streamed === 0) reservation.release();
+        const spent = reservation.settle(chunk.usage ?? null);
+        return failed(chunk.error.code, chunk.error.message, chunk.model, spent);
       }
       if (chunk.type === 'done') {
-        const { usage } = chunk;
+        const usage = reservation.settle(chunk.usage ?? null);
         const summary = tidySummary(textOf(chunk));
         if (summary === null) return failed('model_bad_answer', EMPTY, chunk.model, usage);
         const { model: by } = chunk;
@@ -74,8 +101,9 @@ export async function summarizeHistory(
       streamed += chunk.text.length;
       if (streamed > MAX_STREAMED) break;
     }
-    return failed('model_bad_answer', ENDLESS, `${model.provider}/${model.name}`);
+    return failed('model_bad_answer', ENDLESS, label, reservation.settle(null));
   } finally {
+    settle();
     stall.stop();
     release();
   }

@@ -16,7 +16,7 @@ import type { SessionSettings } from './rules.ts';
 import type { SessionActor } from './session-actor.ts';
 import { SessionRegistry } from './session-registry.ts';
 import type { CallDeps } from './tools/call-runner.ts';
-import { noOutputs, noSurroundings, testCalls } from './tools/testing.ts';
+import { noBudgets, noOutputs, noSurroundings, testCalls } from './tools/testing.ts';
 
 /** A clock that only its test moves. */
 class ManualClock implements Clock {
@@ -217,6 +217,7 @@ export class TestRuntime {
       store: this.store,
       runner: new EffectRunner({
         models: this.model,
+        budgets: noBudgets,
         calls: testCalls(this.#options.tools ?? [], this.#options.judge),
         surroundings: this.#options.surroundings ?? noSurroundings,
         clock: this.clock,

@@ -1,4 +1,5 @@
 import { defaultAccess } from '../../core/agent-access.ts';
+import { noLimits } from '../../core/budget/limits.ts';
 import type { Agent } from '../../core/agent.ts';
 import { agentCatalogContract } from '../../ports/agent-catalog.contract.ts';
 import { memoryAgentCatalog } from './memory.ts';
@@ -51,6 +52,7 @@ function agent(name: string, systemPrompt: string): Agent {
       toolResultKeepLast: 5,
       summarize: true,
     },
+    budget: noLimits,
     access: defaultAccess,
     tools: [],
     skills: [],

@@ -28,7 +28,12 @@ const priceSchema = z
   })
   .transform(({ input, output, cache_read, cache_write }): Price => {
     // What was not written is taken for the dearest that is usual.
-    return { input, output, cacheRead: cache_read ?? input, cacheWrite: cache_write ?? input * 1.25 };
+    return {
+      input,
+      output,
+      cacheRead: cache_read ?? input,
+      cacheWrite: cache_write ?? input * 1.25,
+    };
   });
 
 const KEY = 'write <provider>/<name>, such as anthropic/claude-sonnet-4-5';
@@ -73,14 +78,15 @@ function longestKey(
 
 /** `a/b` is how `a/b`, `a/b-c`, `a/b:c` and `a/b@c` begin, but not `a/b.5` and `a/bc`. */
 function begins(name: string, key: string): boolean {
-  return name.startsWith(key) && (key.endsWith('/') || /^(?:[-:@/]|$)/.test(name.slice(key.length)));
+  return (
+    name.startsWith(key) && (key.endsWith('/') || /^(?:[-:@/]|$)/.test(name.slice(key.length)))
+  );
 }
 
 /** A listed model, or a dated state of it. */
 function isNamed(name: string, key: string): boolean {
   return (
-    name.startsWith(key) &&
-    /^(?:[-@]\d{8}|-\d{4}-\d\d-\d\d|-latest)?$/.test(name.slice(key.length))
+    name.startsWith(key) && /^(?:[-@]\d{8}|-\d{4}-\d\d-\d\d|-latest)?$/.test(name.slice(key.length))
   );
 }
 

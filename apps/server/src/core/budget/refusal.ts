@@ -43,7 +43,7 @@ export function exceededRefusal(
 export function unknownPriceRefusal(budget: Budget, model: string): BudgetRefusal {
   return {
     code: 'price_unknown',
-    message: `${unknownPrice(model)}, so that ${nameOf(budget)} cannot be kept. ${addPrice(model)}`,
+    message: `The ${unknownPrice(model)}, so that ${nameOf(budget)} cannot be kept. ${addPrice(model)}`,
     retryable: false,
   };
 }
@@ -57,15 +57,15 @@ export function unknownSpendingRefusal(budget: Budget): BudgetRefusal {
   };
 }
 
-/** What `validate` says of a model whose price is needed for a budget. */
-export function unpricedModelFault(model: string, limits: { agent: BudgetLimits }): string {
-  const key = firstKey(limits.agent);
+/** What `validate` says of a model whose price an agent's budget needs, or where it has none the server's. */
+export function unpricedModelFault(model: string, budget: BudgetLimits): string {
+  const key = firstKey(budget);
   const needs = key === null ? 'a budget of duragent.yaml' : `budget.${key}`;
-  return `${unknownPrice(model)}, and ${needs} needs it. ${addPrice(model)}`;
+  return `the ${unknownPrice(model)}, and ${needs} needs it. ${addPrice(model)}`;
 }
 
 function unknownPrice(model: string): string {
-  return `the price of ${model} is not known`;
+  return `price of ${model} is not known`;
 }
 
 function addPrice(model: string): string {

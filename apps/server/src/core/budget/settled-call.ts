@@ -4,9 +4,7 @@ import type { Usage } from '@duragent/protocol';
 export type PricedUsage = Usage & { usd?: number };
 
 /** Which call of its session it is: a try of a step, or the summary up to a seq. */
-export type CallName =
-  | { turn: string; step: number; attempt: number }
-  | { summary: number };
+export type CallName = { turn: string; step: number; attempt: number } | { summary: number };
 
 /** A model call that ended, and what it is charged with. */
 export type SettledCall = CallName & {

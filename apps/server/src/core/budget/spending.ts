@@ -117,6 +117,6 @@ export class SpendingReader {
 }
 
 /** `<gateway>:<id>` of the person of a chat that wrote a message; undefined: nobody of a chat did. */
-export function senderOf({ chat, sender }: MessageSource): string | undefined {
+function senderOf({ chat, sender }: MessageSource): string | undefined {
   return chat && sender?.id !== undefined ? `${chat.gateway}:${sender.id}` : undefined;
 }

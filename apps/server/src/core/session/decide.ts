@@ -1,4 +1,4 @@
-import type { ErrorInfo, SessionEvent, TurnOutcome } from '@duragent/protocol';
+import type { ErrorInfo, SessionEvent, TurnOutcome, Usage } from '@duragent/protocol';
 import { addressOf, chatKey } from './chat-key.ts';
 import { answerQuestion, decideApproval, expireConsent, judgeCall } from './consent.ts';
 import {
@@ -273,19 +273,20 @@ function recover(
   facts.push(...closeCutDeliveries(state, input.openedSeq));
   const turn = state.turn;
   if (!turn || state.ended) return facts;
-  if (turn.paused === 'drain') return [...facts, resume(turn, 'drain')];
+  if (turn.paused === 'drain') return [...facts, resume(turn, 'drain', input.cut)];
   if (turn.paused) return facts;
   if (turn.phase === 'tools') {
     const { openedSeq, outputs = {} } = input;
     return [...facts, ...closeCutCalls(turn, openedSeq, outputs, rules)];
   }
   if (turn.phase !== 'model' || turn.phaseSeq > input.openedSeq) return facts;
-  if (turn.crashes < MAX_CRASH_RESUMES) return [...facts, resume(turn, 'crash')];
+  if (turn.crashes < MAX_CRASH_RESUMES) return [...facts, resume(turn, 'crash', input.cut)];
   const error = {
     code: 'crash_loop',
     message: `The server stopped ${turn.crashes + 1} times during this turn; it is not tried again. Send a message to go on.`,
   };
-  return [...facts, ...finishTurn(state, turn, rules, 'needs_attention', error)];
+  const charged = input.cut ? [resume(turn, 'crash', input.cut)] : [];
+  return [...facts, ...charged, ...finishTurn(state, turn, rules, 'needs_attention', error)];
 }
 
 /** What the state asks for by itself, one step at a time; nothing at rest. `before` is the state the input met. */
@@ -446,13 +447,18 @@ function finishTurn(
   return [{ type: 'notice', text: what.text, deliveries }, finished];
 }
 
-function resume(turn: OpenTurn, cause: 'attached' | 'message' | 'crash' | 'drain'): Facts[number] {
+function resume(
+  turn: OpenTurn,
+  cause: 'attached' | 'message' | 'crash' | 'drain',
+  charged?: { usage: Usage; model: string },
+): Facts[number] {
   const cut = cause === 'crash' || cause === 'drain';
   return {
     type: 'turn_resumed',
     turn: turn.turn,
     cause,
     attempt: cut ? turn.attempt + 1 : turn.attempt,
+    ...charged,
   };
 }
 

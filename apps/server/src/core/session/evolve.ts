@@ -158,10 +158,11 @@ function onTurn(state: SessionState, event: TurnEvent): SessionState {
       };
     case 'turn_resumed':
       return {
-        ...state,
+        ...charge(state, event.usage),
         turn: keepTime(
           {
             ...turn,
+            usage: addUsage(turn.usage, event.usage),
             paused: null,
             attempt: event.attempt,
             phaseSeq: event.seq,
@@ -471,7 +472,9 @@ function addUsage(sum: Usage, more: Usage | undefined): Usage {
     const value = plus(sum[name] ?? 0, more[name] ?? 0);
     if (value > 0) total[name] = value;
   }
-  return total;
+  // Whole billionths, so that sums of many do not drift.
+  const usd = Math.round(((sum.usd ?? 0) + (more.usd ?? 0)) * 1e9) / 1e9;
+  return usd > 0 ? { ...total, usd } : total;
 }
 
 /** A sum that a record may hold: counts come from servers that may say anything. */

@@ -109,6 +109,8 @@ export type SessionInput =
       type: 'recover';
       openedSeq: number;
       torn?: { bytes: number; savedAs: string };
+      /** The model call that was cut, and what it is charged with. */
+      cut?: { usage: Usage; model: string };
       /** What the tools that were under way had said, by call. */
       outputs?: Readonly<Record<string, string>>;
     }
@@ -167,4 +169,6 @@ export interface Draft {
   input_seq: number;
   text: string;
   model: string;
+  /** What it is charged with: nobody knows what it used. */
+  usage?: Usage;
 }

@@ -2,6 +2,7 @@ import type { Surroundings } from '../../core/context/system-text.ts';
 import type { PolicyVerdict } from '../../core/policy/evaluate-policy.ts';
 import type { Tool } from '../../ports/tool.ts';
 import type { ToolOutputs } from '../../ports/tool-outputs.ts';
+import type { BudgetKeeper } from '../budgets.ts';
 import type { CallDeps } from './call-runner.ts';
 
 /** A tool of a test. */
@@ -47,6 +48,20 @@ export function testCalls(
 /** For agents with nothing around them. */
 export const noSurroundings = (): Promise<Surroundings> =>
   Promise.resolve({ directives: '', memory: '', project: '' });
+
+/** For servers that spend nothing. */
+export const noBudgets: BudgetKeeper = {
+  open: () =>
+    Promise.resolve({
+      reserve: () => ({
+        ok: true as const,
+        reserved: undefined,
+        settle: (usage) => usage ?? undefined,
+        release: () => undefined,
+      }),
+    }),
+  chargeCut: () => Promise.resolve(undefined),
+};
 
 /** For servers whose tools print nothing that is kept. */
 export const noOutputs: ToolOutputs = {
