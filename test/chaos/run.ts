@@ -2,11 +2,15 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { rm } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
-import { runCampaign } from './campaign.ts';
+import { type CampaignOptions, runCampaign } from './campaign.ts';
 import { plant, plantedBugs } from './planted.ts';
 import { tellStory } from './story.ts';
+import { runToolCampaign } from './tools-campaign.ts';
+import { plantedToolBugs } from './tools-planted.ts';
+import { tellToolStory } from './tools-story.ts';
 
 // Kills servers and gateways while people speak with a bot, and checks that nothing is lost or doubled.
+//   --tools           kills servers while their agents run commands and ask people, instead
 //   --seed N          what is done, and to whom; when, is up to the machine
 //   --kills K         default 200
 //   --minutes M       begins no kill after so long
@@ -27,46 +31,57 @@ async function main(): Promise<number> {
       'check-every': { type: 'string' },
       planted: { type: 'string' },
       quiet: { type: 'boolean', default: false },
+      tools: { type: 'boolean', default: false },
     },
   });
-  const { planted, quiet } = values;
+  const { planted, quiet, tools } = values;
   const seed = numberOf('seed', values.seed);
   const minutes = numberOf('minutes', values.minutes);
   const kills = numberOf('kills', values.kills ?? (planted === undefined ? '200' : '60'));
   const usual = planted === undefined ? '50' : '5';
   const checkEvery = Math.max(1, numberOf('check-every', values['check-every'] ?? usual));
   if (planted === undefined) {
-    const report = await runCampaign({
-      seed,
-      kills,
-      checkEvery,
-      maxMs: minutes * 60_000,
-      ...(quiet ? {} : { tell: say }),
-    });
-    say(tellStory({ seed, report }));
-    return report.findings.length === 0 ? 0 : 1;
+    const maxMs = minutes * 60_000;
+    const options = { seed, kills, checkEvery, maxMs, ...(quiet ? {} : { tell: say }) };
+    const found = tools ? await huntTools(options) : await hunt(options);
+    return found === 0 ? 0 : 1;
   }
-  const names = planted === 'all' ? Object.keys(plantedBugs) : [planted];
+  const names = planted === 'all' ? Object.keys(tools ? plantedToolBugs : plantedBugs) : [planted];
   let missed = 0;
   for (const name of names) {
-    const isCaught = await tryPlanted(name, { seed, kills, checkEvery });
+    const isCaught = await tryPlanted(name, { seed, kills, checkEvery, tools });
     if (!isCaught) missed += 1;
   }
   return missed === 0 ? 0 : 1;
 }
 
+/** Runs a campaign, and tells what came of it. @returns how much it found. */
+async function hunt(options: CampaignOptions): Promise<number> {
+  const report = await runCampaign(options);
+  say(tellStory({ seed: options.seed, report }));
+  return report.findings.length;
+}
+
+async function huntTools(options: CampaignOptions): Promise<number> {
+  const report = await runToolCampaign(options);
+  say(tellToolStory({ seed: options.seed, report }));
+  return report.findings.length;
+}
+
 /** Runs a campaign against a copy of the product with a fault in it. @returns whether that was found. */
 async function tryPlanted(
   name: string,
-  options: { seed: number; kills: number; checkEvery: number },
+  options: { seed: number; kills: number; checkEvery: number; tools: boolean },
 ): Promise<boolean> {
-  const bug = plantedBugs[name];
+  const bugs = options.tools ? plantedToolBugs : plantedBugs;
+  const bug = bugs[name];
   if (bug === undefined) {
-    throw new Error(`there is no ${name}; there are ${Object.keys(plantedBugs).join(', ')}, all`);
+    throw new Error(`there is no ${name}; there are ${Object.keys(bugs).join(', ')}, all`);
   }
   await using copy = await plant(bug.edits);
   const { seed, kills, checkEvery } = options;
   const args = ['--seed', seed, '--kills', kills, '--check-every', checkEvery, '--quiet'];
+  if (options.tools) args.push('--tools');
   const child = spawn(
     process.execPath,
     ['--conditions=@duragent/source', 'test/chaos/run.ts', ...args.map(String)],

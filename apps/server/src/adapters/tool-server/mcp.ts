@@ -11,6 +11,10 @@ export type McpOptions = Omit<ConnectionDeps, 'limits' | 'fetch'> & {
 
 /** Servers that speak the Model Context Protocol over stdio or Streamable HTTP. */
 export function mcpServers(options: McpOptions): ToolServers {
-  const deps: ConnectionDeps = { fetch, ...options, limits: { ...defaultLimits, ...options.limits } };
+  const deps: ConnectionDeps = {
+    fetch,
+    ...options,
+    limits: { ...defaultLimits, ...options.limits },
+  };
   return { open: (spec) => new McpServer(spec, deps) };
 }

@@ -96,6 +96,7 @@ describe('the calls that a log charges', () => {
 
   it('hold summaries, which belong to no step', () => {
     const at = { epoch: 1, at: '2026-01-01T00:00:00.000Z' };
+    const newer = { ...at, seq: 11, type: 'something_newer', usage };
     const events: StoredEvent[] = [
       { ...at, seq: 9, type: 'history_summarized', up_to_seq: 4, summary: '', model: 'm', usage },
       {
@@ -107,7 +108,7 @@ describe('the calls that a log charges', () => {
         usage,
         error: { code: 'x', message: '' },
       },
-      { ...at, seq: 11, type: 'something_newer', ...{ usage } },
+      newer,
     ];
     expect(spendingOf(events)).toMatchObject([{ summary: 4 }, { summary: 8 }]);
   });

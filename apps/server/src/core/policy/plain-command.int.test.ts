@@ -70,7 +70,8 @@ function plainOnes(commands: readonly string[]): { command: string; argv: string
     const plain = parsePlainCommand(command);
     if ('reason' in plain) return [];
     // A path is tried as it is, and a builtin is run: nothing is told of them.
-    return plain.argv[0].includes('/') || /^(?:\[|echo|false|kill|printf|pwd|test|true)$/.test(plain.argv[0])
+    return plain.argv[0].includes('/') ||
+      /^(?:\[|echo|false|kill|printf|pwd|test|true)$/.test(plain.argv[0])
       ? [{ command: `x ${command}`, argv: ['x', ...plain.argv] }]
       : [{ command, argv: plain.argv }];
   });

@@ -89,14 +89,14 @@ export function expireConsent(
 }
 
 /** The call whose approval is open. */
-export function openApproval({ turn }: SessionState, approval: string): OpenCall | undefined {
+function openApproval({ turn }: SessionState, approval: string): OpenCall | undefined {
   return turn?.calls.find(
     (call) => call.status === 'asked' && call.approval?.approval === approval,
   );
 }
 
 /** The call whose question is open. */
-export function openQuestion({ turn }: SessionState, question: string): OpenCall | undefined {
+function openQuestion({ turn }: SessionState, question: string): OpenCall | undefined {
   return turn?.calls.find(
     (call) => call.status === 'asked' && call.question?.question === question,
   );

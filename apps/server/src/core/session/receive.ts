@@ -76,7 +76,7 @@ function answerOf(question: Question, { source, content, message_id }: Receive):
 }
 
 /** Who somebody is, as approvals and answers record it: `<gateway>:<id>`, or the kind of another client. */
-export function saidBy({ chat, sender, kind }: Receive['source']): string {
+function saidBy({ chat, sender, kind }: Receive['source']): string {
   return chat && sender?.id !== undefined ? `${chat.gateway}:${sender.id}` : kind;
 }
 

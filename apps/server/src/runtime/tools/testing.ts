@@ -25,7 +25,7 @@ export function testTool(
   };
 }
 
-export const allowed: PolicyVerdict = {
+const allowed: PolicyVerdict = {
   decision: 'allow',
   reason: 'a test',
   notify: false,
