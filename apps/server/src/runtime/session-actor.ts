@@ -15,7 +15,7 @@ import {
 import type { Agent } from '../core/agent.ts';
 import { decide } from '../core/session/decide.ts';
 import { boundChats } from '../core/session/deliveries.ts';
-import { type Fold, foldOn, packState } from '../core/session/fold.ts';
+import { type Fold, foldOn } from '../core/session/fold.ts';
 import { next } from '../core/session/next.ts';
 import { chatOf, findMessage } from '../core/session/receive.ts';
 import type { ChatBinding, Draft, SessionInput } from '../core/session/session-input.ts';
@@ -43,16 +43,11 @@ import {
 import { rulesFor, type SessionSettings } from './rules.ts';
 import { viewOf } from './session-view.ts';
 import { ShownChats } from './shown-chats.ts';
+import { Snapshots } from './snapshots.ts';
 import { WorkInFlight, type WorkScope } from './work-in-flight.ts';
 
 /** What the model is told of the output of a tool that was cut, in bytes. */
 const CUT_OUTPUT_BYTES = 16 * 1024;
-/** Events between two snapshots … */
-const SNAPSHOT_EVERY = 50;
-/** … that are so many ms apart; of a session that is written faster they come after so many events. */
-const SNAPSHOT_MS = 5_000;
-const SNAPSHOT_EVERY_FAST = 500;
-
 /** What all sessions of a server share. */
 export interface SessionDeps {
   clock: Clock;
@@ -93,6 +88,7 @@ export class SessionActor {
   readonly #work: WorkInFlight;
   readonly #attendance: Attendance;
   readonly #shown: ShownChats;
+  readonly #snapshots: Snapshots;
   readonly #closing = new AbortController();
   /** All that is decided; the log may still be written. */
   #now: Fold;
@@ -112,9 +108,6 @@ export class SessionActor {
   #failure: DuragentError | null = null;
   /** Chats that can be reached, as the attendance knows them. */
   #chatsPresent = 0;
-  #snapshotSeq: number;
-  #snapshotAt = -Infinity;
-  #snapshot: Promise<void> = Promise.resolve();
   #usedAt: number;
 
   constructor(deps: SessionDeps, opened: OpenedSession) {
@@ -124,7 +117,7 @@ export class SessionActor {
     this.session = opened.log.session;
     this.#now = { state: opened.state, window: opened.window };
     this.#durable = this.#now;
-    this.#snapshotSeq = opened.snapshotSeq;
+    this.#snapshots = new Snapshots(opened.log, opened.snapshotSeq, deps);
     this.#usedAt = deps.clock.monotonic();
     const { seq } = opened.state;
     this.#feed = new Feed({ capacity: deps.settings.outputBufferSize, lastSeq: seq });
@@ -515,11 +508,8 @@ export class SessionActor {
     this.#attendance.close();
     this.#shown.close();
     this.#work.abortAll();
-    await Promise.allSettled([this.#appends, this.#snapshot]);
-    const { state } = this.#durable;
-    if (!this.#failure && !this.#log.quarantine && state.seq > this.#snapshotSeq) {
-      await this.#writeSnapshot();
-    }
+    await Promise.allSettled([this.#appends, this.#snapshots.settled()]);
+    if (!this.#failure && !this.#log.quarantine) await this.#snapshots.finish(this.#durable);
     await this.#log.close(this.summary());
   }
 
@@ -593,31 +583,8 @@ export class SessionActor {
   #becomeDurable(records: StoredRecord[], after: Fold): void {
     this.#durable = after;
     this.#feed.publish(records);
-    const { seq, ended } = after.state;
-    if (ended || this.#isSnapshotDue(seq)) {
-      this.#snapshotSeq = seq;
-      this.#snapshotAt = this.#deps.clock.monotonic();
-      this.#snapshot = this.#snapshot.then(() => this.#writeSnapshot());
-    }
+    this.#snapshots.durable(after.state, () => this.#durable);
     this.#reconcile();
-  }
-
-  #isSnapshotDue(seq: number): boolean {
-    const behind = seq - this.#snapshotSeq;
-    if (behind < SNAPSHOT_EVERY) return false;
-    const age = this.#deps.clock.monotonic() - this.#snapshotAt;
-    return behind >= SNAPSHOT_EVERY_FAST || age >= SNAPSHOT_MS;
-  }
-
-  /** A snapshot is a cache: one that cannot be written is told, and changes nothing. */
-  async #writeSnapshot(): Promise<void> {
-    const { state, window } = this.#durable;
-    this.#snapshotSeq = state.seq;
-    try {
-      await this.#log.writeSnapshot(packState(state), state.seq, window.start);
-    } catch (error) {
-      this.#deps.log.warn({ session: this.session, err: error }, 'snapshot not written');
-    }
   }
 
   #fail(error: unknown): never {
