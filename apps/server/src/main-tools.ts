@@ -3,8 +3,11 @@ import manifest from '../package.json' with { type: 'json' };
 import { newId } from './runtime/ids.ts';
 import { skillFiles } from './adapters/agent-catalog/skill-files.ts';
 import { workspaceFileReader } from './adapters/artifact-store/workspace-file.ts';
+import { cliToolFiles } from './adapters/cli-tools/filesystem.ts';
 import { fileMemoryStore } from './adapters/memory-store/filesystem.ts';
 import { filePolicyStore } from './adapters/policy-store/filesystem.ts';
+import { fileProcessStore } from './adapters/processes/filesystem.ts';
+import { systemProcesses } from './adapters/processes/system.ts';
 import { openSandbox } from './adapters/sandbox/open-sandbox.ts';
 import { OrphanGuard } from './adapters/gateway/orphan-guard.ts';
 import { fileToolPins } from './adapters/tool-pins/filesystem.ts';
@@ -14,11 +17,13 @@ import { lazyWeb } from './adapters/web/lazy-web.ts';
 import type { Config } from './config/load-config.ts';
 import { readYaml } from './config/yaml-file.ts';
 import type { Agent, AgentTool, BuiltinTool } from './core/agent.ts';
+import { cliFrontMatterSchema } from './core/cli-tools/describe-program.ts';
 import { refusedVariable } from './core/child-environment.ts';
 import { addressFault } from './core/net/public-address.ts';
 import { hostFault, urlFault } from './core/net/public-url.ts';
 import { evaluatePolicy } from './core/policy/evaluate-policy.ts';
 import { parsePlainCommand } from './core/policy/plain-command.ts';
+import { processRecordSchema } from './core/processes/process-record.ts';
 import { policyFileSchema } from './core/policy/policy-file.ts';
 import type { ArtifactStore } from './ports/artifact-store.ts';
 import type { Clock } from './ports/clock.ts';
@@ -31,7 +36,11 @@ import type { Logger } from './runtime/session-actor.ts';
 import type { SessionRegistry } from './runtime/session-registry.ts';
 import { artifactTool } from './runtime/tools/artifact.ts';
 import { askUserTool } from './runtime/tools/ask-user.ts';
+import { backgroundProcessTool } from './runtime/tools/background-process.ts';
+import { BackgroundProcesses } from './runtime/tools/background-processes.ts';
 import { bashTool } from './runtime/tools/bash.ts';
+import { CliTools } from './runtime/tools/cli-tools.ts';
+import { reloadToolsTool } from './runtime/tools/reload-tools.ts';
 import type { CallDeps } from './runtime/tools/call-runner.ts';
 import { McpTools } from './runtime/tools/mcp-tools.ts';
 import { memoryTools, readMemoryDirective } from './runtime/tools/memory.ts';
@@ -63,6 +72,8 @@ export interface Tools {
   policies: PolicyStore;
   /** What the prompt says of an agent's memory. */
   memoryDirective: (agent: Agent) => Promise<string>;
+  /** Ends what runs for a session that has ended. */
+  endSession(session: string): Promise<void>;
   /** Ends what runs for tools. */
   close(): Promise<void>;
 }
@@ -107,34 +118,87 @@ export async function openTools(parts: ToolParts): Promise<Tools> {
     const guardedFetch = createGuardedFetch(rules, { userAgent });
     return internet({ guardedFetch, brave: { key: config.searchKey } });
   });
+  const mcp = openMcp(parts, sandbox);
+  const skill = loadSkillTool(skillFiles);
+  const shared = path.join(config.dataDir, 'tools');
+  const networkOf = (): 'all' | 'none' => config.sandbox.network;
+  const cli = new CliTools({
+    files: cliToolFiles(),
+    sandbox,
+    workspace,
+    sharedTools: shared,
+    networkOf,
+    outputs,
+    log: parts.log,
+    readFrontMatter: (text, file) => readYaml(text, file, cliFrontMatterSchema),
+  });
+  const processes = await openProcesses(parts, sandbox);
   const builtins: Readonly<Record<BuiltinTool, readonly Tool[]>> = {
     ask_user: [askUserTool],
     artifact: [artifact],
+    background_process: [processes.tool],
     bash: [bash],
     memory: memoryTools({ store: memory, clock, timezone }),
+    reload_tools: [reloadToolsTool(cli)],
     schedule: [scheduleTool(parts.schedules)],
     session: [sessionTool(ownSessions(sessions))],
     web: [webTool({ web })],
   };
-  const mcp = openMcp(parts, sandbox);
-  const skill = loadSkillTool(skillFiles);
   const toolbox = new AgentToolbox({
     builtin: (name) => builtins[name],
     always: (agent) => (agent.skills.length > 0 ? [skill] : []),
-    cli: () => Promise.resolve([]),
+    cli: (agent) => cli.toolsOf(agent),
     mcp: (agent, servers, signal) => mcpOf(mcp, agent, servers, parts, signal),
   });
   return {
     sandbox,
     policies,
     memoryDirective: (agent) => readMemoryDirective(memory, agent.name),
-    close: () => mcp.close(),
+    endSession: (session) => processes.all.endSession(session),
+    close: async () => {
+      await Promise.all([mcp.close(), processes.all.close()]);
+      await sandbox[Symbol.asyncDispose]();
+    },
     calls: {
       toolbox,
       judge: async (agent, call) => evaluatePolicy(await policies.load(agent), call),
       keepFile: (session, name, text) => keepFile(artifacts, sessions(), session, name, text),
     },
   };
+}
+
+async function openProcesses({ config, clock, log, sessions }: ToolParts, sandbox: Sandbox) {
+  const directory = path.join(config.dataDir, 'processes');
+  const searchPath = config.childEnvironment['PATH'] ?? '';
+  const processes = systemProcesses({ sandbox, directory, searchPath });
+  const all = new BackgroundProcesses({
+    processes,
+    store: fileProcessStore({
+      directory,
+      parse: (value) => processRecordSchema.safeParse(value).data ?? null,
+    }),
+    clock,
+    log,
+    wake: async (session, text, identity) => {
+      const actor = await sessions().open(session);
+      await actor.receive({
+        content: [{ type: 'text', text }],
+        handling: 'turn',
+        source: { kind: 'agent', sender: { name: 'background_process' } },
+        idempotencyKey: identity,
+      });
+    },
+  });
+  await all.open();
+  const tool = backgroundProcessTool({
+    all,
+    processes,
+    clock,
+    workspace: config.sandbox.workspace,
+    networkOf: () => config.sandbox.network,
+    parsePlain: parsePlainCommand,
+  });
+  return { all, tool };
 }
 
 function openMcp({ config, clock, log }: ToolParts, sandbox: Sandbox): McpTools {
@@ -153,7 +217,7 @@ function openMcp({ config, clock, log }: ToolParts, sandbox: Sandbox): McpTools 
         return await spawn([wrapped.file, ...wrapped.args], wrapped);
       },
     }),
-    pins: fileToolPins({ directory: path.join(config.dataDir, 'tools') }),
+    pins: fileToolPins({ directory: path.join(config.dataDir, 'mcp') }),
     log,
   });
 }

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { chmod, mkdir } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { hostname } from 'node:os';
@@ -31,7 +32,7 @@ import { readYaml } from './config/yaml-file.ts';
 import { createApp } from './http/app.ts';
 import { listen } from './http/listen.ts';
 import { createHttpServer, limitTimes } from './http/server.ts';
-import type { ModelRef } from './core/agent.ts';
+import type { Agent, ModelRef } from './core/agent.ts';
 import type { BudgetRules } from './core/budget/budget-rules.ts';
 import { scheduleRules } from './core/schedule/rules.ts';
 import { refusedVariable } from './core/child-environment.ts';
@@ -71,6 +72,8 @@ const buildHash = typeof DURAGENT_BUILD_HASH === 'undefined' ? 'source' : DURAGE
 const EPOCH_CHECK_MS = 5_000;
 /** An edit of an agent is live that soon. */
 const AGENT_FRESH_MS = 1_000;
+/** A folder of tools is found that soon. */
+const FOLDERS_FRESH_MS = 5_000;
 /** A hand's edit of who may speak holds that soon; what is approved or revoked by command, at once. */
 const ACCESS_FRESH_MS = 500;
 
@@ -130,18 +133,20 @@ async function serveLocked(
   });
   const artifacts = fileArtifactStore({ dir: config.artifactsPath });
   const outputs = fileToolOutputs({ dir: config.sessionsPath });
-  const tools = new LazyTools(() =>
-    import('./main-tools.ts').then(({ openTools }) =>
-      openTools({
-        config,
-        clock: systemClock,
-        log,
-        outputs,
-        artifacts,
-        sessions: () => sessions,
-        schedules: { desk: schedules, timezone },
-      }),
-    ),
+  const tools = new LazyTools(
+    () =>
+      import('./main-tools.ts').then(({ openTools }) =>
+        openTools({
+          config,
+          clock: systemClock,
+          log,
+          outputs,
+          artifacts,
+          sessions: () => sessions,
+          schedules: { desk: schedules, timezone },
+        }),
+      ),
+    toolFolders(config.dataDir),
   );
   const gatewaysDir = path.join(config.dataDir, 'gateways');
   const hub = new GatewayHub(
@@ -212,6 +217,10 @@ async function serveLocked(
     }),
     settings,
     outputs,
+    onEnded: (session) => {
+      // Where no tool was ever used, there is nothing to end.
+      tools.made?.then((made) => made.endSession(session)).catch(() => undefined);
+    },
     defaultAgent: () => reloading.applied.defaultAgent,
     log,
   });
@@ -359,6 +368,10 @@ async function serveLocked(
     options.onListening?.(server);
     sessions.resume();
     await scheduler.start();
+    // Processes of an earlier server that go on, or whose end nobody was told of.
+    if (existsSync(path.join(config.dataDir, 'processes'))) {
+      tools.open().catch((error: unknown) => log.error({ err: error }, 'tools not opened'));
+    }
     if (state.isReloadAsked) onHangup();
     if (options.reload && config.file !== null && config.reload.enabled) {
       const { debounceMs } = config.reload;
@@ -422,6 +435,20 @@ function settingsOf(config: Config): SessionSettings {
     delivery,
     approvalTimeoutMs,
   };
+}
+
+/** Whether an agent has a folder of tools, or the workspace has; looked at every few seconds. */
+function toolFolders(dataDir: string): (agent: Agent) => boolean {
+  const known = new Map<string, { at: number; has: boolean }>();
+  const has = (folder: string): boolean => {
+    const now = systemClock.monotonic();
+    const last = known.get(folder);
+    if (last && now - last.at < FOLDERS_FRESH_MS) return last.has;
+    const entry = { at: now, has: existsSync(folder) };
+    known.set(folder, entry);
+    return entry.has;
+  };
+  return ({ home }) => has(path.join(home, 'tools')) || has(path.join(dataDir, 'tools'));
 }
 
 /** Ends what runs for tools, where any were ever needed. */

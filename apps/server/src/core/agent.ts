@@ -59,8 +59,10 @@ export type AgentTool =
 export const builtinTools = [
   'ask_user',
   'artifact',
+  'background_process',
   'bash',
   'memory',
+  'reload_tools',
   'schedule',
   'session',
   'web',

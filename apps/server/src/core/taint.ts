@@ -18,7 +18,8 @@ export function isTainted(
         const isIn = turn.trigger.includes(event.message_id) || event.seq > turn.startedSeq;
         if (event.handling === 'silent' || (!isIn && event.handling !== 'passive')) return false;
         const { kind, chat, sender } = event.source;
-        if (kind === 'webhook' || event.content.some((part) => part.type === 'file')) return true;
+        // What a process printed comes as the word of the agent itself.
+        if (kind === 'webhook' || kind === 'agent' || event.content.some((part) => part.type === 'file')) return true;
         return chat !== undefined && !from.owners.includes(`${chat.gateway}:${sender?.id ?? ''}`);
       }
       case 'assistant_message':

@@ -56,6 +56,8 @@ export interface SessionDeps {
   runner: EffectRunner;
   settings: SessionSettings;
   outputs: ToolOutputs;
+  /** Told once that a session's end is on disk. */
+  onEnded?: (session: string) => void;
   log: Logger;
 }
 
@@ -581,9 +583,11 @@ export class SessionActor {
   }
 
   #becomeDurable(records: StoredRecord[], after: Fold): void {
+    const hasEnded = after.state.ended !== null && this.#durable.state.ended === null;
     this.#durable = after;
     this.#feed.publish(records);
     this.#snapshots.durable(after.state, () => this.#durable);
+    if (hasEnded) this.#deps.onEnded?.(this.session);
     this.#reconcile();
   }
 

@@ -14,6 +14,8 @@ export interface TreeEnding {
 }
 
 const POLL_MS = 20;
+/** How long the spawned process may take to start its first child. */
+const START_MS = 300;
 /** How long what was killed, or whose children were, may take to be gone. */
 const NOTICE_MS = 200;
 
@@ -29,7 +31,13 @@ export async function endTree(ending: TreeEnding): Promise<void> {
     await killGroup(pid);
     return;
   }
-  const [first, ...others] = await descendants(pid);
+  let [first, ...others] = await descendants(pid);
+  // Just spawned, it has started nothing yet: killed now, it would leave behind what it is about to start.
+  const startBy = performance.now() + START_MS;
+  while (first === undefined && !hasEnded() && performance.now() < startBy) {
+    await delay(POLL_MS);
+    [first, ...others] = await descendants(pid);
+  }
   // The spawned process would take all the others with it at once; process 1 hears no SIGTERM.
   for (const other of others) signalOne(other, 'SIGTERM');
   if (first !== undefined && ending.graceMs > 0) await waitUntil(hasEnded, ending.graceMs);

@@ -7,10 +7,13 @@ const NONE: ReadonlyMap<string, Tool> = new Map();
 /** Tools that are made when the first agent needs one: a server whose agents only talk never loads them. */
 export class LazyTools<T extends { calls: CallDeps }> implements CallDeps {
   readonly #make: () => Promise<T>;
+  readonly #hasFound: (agent: Agent) => boolean;
   #made: Promise<T> | null = null;
 
-  constructor(make: () => Promise<T>) {
+  /** @param hasFound whether there are tools that an agent has without naming them. */
+  constructor(make: () => Promise<T>, hasFound: (agent: Agent) => boolean) {
     this.#make = make;
+    this.#hasFound = hasFound;
   }
 
   /** What was made; null: nothing needed it. */
@@ -26,7 +29,7 @@ export class LazyTools<T extends { calls: CallDeps }> implements CallDeps {
 
   readonly toolbox: Toolbox = {
     toolsOf: async (agent: Agent, options?: { signal: AbortSignal }) =>
-      agent.tools.length === 0 && agent.skills.length === 0
+      agent.tools.length === 0 && agent.skills.length === 0 && !this.#hasFound(agent)
         ? NONE
         : (await this.open()).calls.toolbox.toolsOf(agent, options),
   };
