@@ -19,7 +19,12 @@ export function isTainted(
         if (event.handling === 'silent' || (!isIn && event.handling !== 'passive')) return false;
         const { kind, chat, sender } = event.source;
         // What a process printed comes as the word of the agent itself.
-        if (kind === 'webhook' || kind === 'agent' || event.content.some((part) => part.type === 'file')) return true;
+        if (
+          kind === 'webhook' ||
+          kind === 'agent' ||
+          event.content.some((part) => part.type === 'file')
+        )
+          return true;
         return chat !== undefined && !from.owners.includes(`${chat.gateway}:${sender?.id ?? ''}`);
       }
       case 'assistant_message':
