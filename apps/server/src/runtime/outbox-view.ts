@@ -9,6 +9,7 @@ import {
 } from '@duragent/protocol';
 import { isSpoken, type Spoken, spokenText } from '../core/session/spoken-text.ts';
 import type { Chat, DeadDelivery, OpenDelivery } from '../core/session/state.ts';
+import { type OlderDead, olderDead } from './older-dead.ts';
 import { quarantined } from './refusals.ts';
 import type { SessionActor } from './session-actor.ts';
 import type { SessionRegistry } from './session-registry.ts';
@@ -68,7 +69,13 @@ export class OutboxView {
    * @throws DuragentError not_found; conflict where it is still owed; session_quarantined.
    */
   async retry(out: string, session?: string): Promise<string> {
-    const { actor, open } = await this.#find(out, session);
+    const { actor, open, older } = await this.#find(out, session);
+    if (older) {
+      throw new DuragentError(
+        'conflict',
+        `${out} died so long ago that it is in the log of its session only: it cannot be tried again, only given up (duragent outbox drop).`,
+      );
+    }
     if (open) {
       throw new DuragentError(
         'conflict',
@@ -86,8 +93,9 @@ export class OutboxView {
    * @throws DuragentError not_found; conflict while it is being sent; session_quarantined.
    */
   async drop(out: string, session?: string): Promise<string> {
-    const { actor } = await this.#find(out, session);
-    await actor.decideDelivery('deliver_never', out);
+    const { actor, older } = await this.#find(out, session);
+    if (older) await actor.forgetDelivery(out, older.entry);
+    else await actor.decideDelivery('deliver_never', out);
     const { owed, dead } = actor.outbox;
     const left = [...owed, ...dead].find((one) => one.out === out);
     if (!left) return actor.session;
@@ -109,15 +117,24 @@ export class OutboxView {
   async #find(
     out: string,
     session: string | undefined,
-  ): Promise<{ actor: SessionActor; open: OpenDelivery | undefined }> {
+  ): Promise<{
+    actor: SessionActor;
+    open: OpenDelivery | undefined;
+    older?: OlderDead | undefined;
+  }> {
     for (const id of this.#owing(session)) {
       const actor = await this.#openIfReadable(id);
       const { owed = [], dead = [] } = actor?.outbox ?? {};
       const open = owed.find((one) => one.out === out);
-      if (!actor || (!open && !dead.some((one) => one.out === out))) continue;
+      const isAtHand = open !== undefined || dead.some((one) => one.out === out);
+      const older =
+        actor && !isAtHand
+          ? (await olderDead(actor)).find(({ entry }) => entry.out === out)
+          : undefined;
+      if (!actor || (!isAtHand && !older)) continue;
       const { quarantine } = actor.view();
       if (quarantine) throw quarantined(quarantine);
-      return { actor, open };
+      return { actor, open, older };
     }
     throw unknownDelivery(out);
   }
@@ -139,6 +156,9 @@ async function entriesOf(actor: SessionActor): Promise<OutboxEntry[]> {
     const chat = chats.find(({ since }) => since === one.chat);
     const record = await eventAt(actor, one.seq);
     if (chat && record) entries.push(await entryOf(actor, one, chat, record));
+  }
+  for (const { entry, record, delivery } of await olderDead(actor)) {
+    entries.push({ ...entry, preview: previewOf(record, delivery, entry.part) });
   }
   return entries;
 }

@@ -177,10 +177,12 @@ export class SessionActor {
   get outbox(): {
     owed: readonly OpenDelivery[];
     dead: readonly DeadDelivery[];
+    /** What died before that, as far as it is in the log only; null: nothing. */
+    older: SessionState['olderDead'];
     chats: readonly Chat[];
   } {
-    const { deliveries, dead, chats } = this.#durable.state;
-    return { owed: deliveries, dead, chats };
+    const { deliveries, dead, olderDead: older, chats } = this.#durable.state;
+    return { owed: deliveries, dead, older, chats };
   }
 
   /** Clients attached now. */
@@ -373,6 +375,11 @@ export class SessionActor {
   /** Tries a dead delivery again, or gives one up. @returns whether there is such a one. */
   async decideDelivery(what: 'deliver_again' | 'deliver_never', out: string): Promise<boolean> {
     return this.#decide({ type: what, out });
+  }
+
+  /** Gives up a dead delivery that is in the log only. @returns whether it counts. */
+  async forgetDelivery(out: string, older: { part: number; attempt: number }): Promise<boolean> {
+    return this.#decide({ type: 'deliver_never', out, older });
   }
 
   /** The approvals and questions that are open, with the seq of the record that asks. */

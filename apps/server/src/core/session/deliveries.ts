@@ -143,7 +143,9 @@ export function decideDelivery(state: SessionState, input: DeliveryInput, rules:
       const one =
         state.deliveries.find((open) => open.out === input.out && open.status !== 'started') ??
         state.dead.find((dead) => dead.out === input.out);
-      return one ? [deadFact(one, DROPPED)] : [];
+      if (one) return [deadFact(one, DROPPED)];
+      const { out, older } = input;
+      return older && state.olderDead ? [deadFact({ out, ...older }, DROPPED)] : [];
     }
   }
 }

@@ -1,7 +1,13 @@
 import type { Delivery, EventOf } from '@duragent/protocol';
 import { chatKey } from './chat-key.ts';
 import { DROPPED_CODE } from './deliveries.ts';
-import { type Chat, MAX_DEAD, type OpenDelivery, type SessionState } from './state.ts';
+import {
+  type Chat,
+  type DeadDelivery,
+  MAX_DEAD,
+  type OpenDelivery,
+  type SessionState,
+} from './state.ts';
 
 /** The state after an event that speaks to chats. */
 export function oweDeliveries(
@@ -124,9 +130,19 @@ function finish(
         code,
         ...(preview === undefined ? {} : { preview }),
       };
-      return withChats({ ...after, dead: [...after.dead, dead].slice(-MAX_DEAD) }, state.chats);
+      return withChats(keepDead(after, dead), state.chats);
     }
   }
+}
+
+/** The state with one more dead delivery; the oldest beyond `MAX_DEAD` is in the log only. */
+function keepDead(state: SessionState, one: DeadDelivery): SessionState {
+  const all = [...state.dead, one];
+  const oldest = all[0];
+  if (all.length <= MAX_DEAD || !oldest) return { ...state, dead: all };
+  const { count, from } = state.olderDead ?? { count: 0, from: oldest.seq };
+  const olderDead = { count: count + 1, from: Math.min(from, oldest.seq) };
+  return { ...state, dead: all.slice(1), olderDead };
 }
 
 function uncertainTries(count: number): { uncertain?: number } {
@@ -139,7 +155,7 @@ export const UNCERTAIN_CODE = 'uncertain';
 /** A dead delivery is tried again, or given up for good. */
 function reopen(state: SessionState, event: EventOf<'delivery_finished'>): SessionState {
   const dead = state.dead.find((one) => one.out === event.out);
-  if (!dead) return state;
+  if (!dead) return forget(state, event);
   const rest = state.dead.filter((one) => one !== dead);
   if (event.outcome === 'dead') return withChats({ ...state, dead: rest }, state.chats);
   const { uncertain, died_at: _, code: __, ...kept } = dead;
@@ -152,6 +168,14 @@ function reopen(state: SessionState, event: EventOf<'delivery_finished'>): Sessi
     ...(event.expires_at === undefined ? {} : { expires_at: event.expires_at }),
   };
   return { ...state, dead: rest, deliveries: [...state.deliveries, open] };
+}
+
+/** One that is in the log only was given up. */
+function forget(state: SessionState, event: EventOf<'delivery_finished'>): SessionState {
+  const { olderDead } = state;
+  if (event.error?.code !== DROPPED_CODE || !olderDead) return state;
+  const count = olderDead.count - 1;
+  return { ...state, olderDead: count > 0 ? { ...olderDead, count } : null };
 }
 
 function replace(state: SessionState, open: OpenDelivery): SessionState {

@@ -100,7 +100,8 @@ export type SessionInput =
   | ({ type: 'deliver_end'; out: string; part: number; attempt: number } & DeliveryEnd)
   /** A person wants a dead delivery tried again, or one that is owed or dead given up. */
   | { type: 'deliver_again'; out: string }
-  | { type: 'deliver_never'; out: string }
+  /** `older`: one that is dead in the log only, as whoever submits it has seen there. */
+  | { type: 'deliver_never'; out: string; older?: { part: number; attempt: number } }
   | { type: 'attach' }
   | { type: 'detach' }
   | { type: 'drain' }

@@ -228,6 +228,8 @@ export interface SessionState {
   deliveries: OpenDelivery[];
   /** Newest last. */
   dead: DeadDelivery[];
+  /** Those that died before them: how many, and the seq of the first record that owed one; the log has the rest. */
+  olderDead: { count: number; from: number } | null;
   /** Previews of the open step that are on a platform: their delivery will finish them. */
   previews: { out: string; message: string }[];
   /** When each sender in a chat spoke last, and since when they are held together. Newest last. */
@@ -277,6 +279,7 @@ export function initialState(): SessionState {
     chats: [],
     deliveries: [],
     dead: [],
+    olderDead: null,
     previews: [],
     bursts: [],
     greeted: false,

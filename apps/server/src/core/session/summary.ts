@@ -81,6 +81,6 @@ export function summarize(state: SessionState): SessionSummary {
     chats: state.chats,
     settings: state.settings,
     owed: state.deliveries.length,
-    dead: state.dead.length,
+    dead: state.dead.length + (state.olderDead?.count ?? 0),
   };
 }
