@@ -33,6 +33,13 @@ export interface Launcher {
 const CHECK = `command -v -- "$1" >/dev/null 2>&1 || { printf 'there is no program "%s" in this sandbox' "$1" >&2; exit 127; }`;
 
 /**
+ * Whoever is to end a command with the server is asked for that on the way here (`--pdeathsig`,
+ * `--kill-child`, `--die-with-parent`), and the kernel does not tell of a parent that died before.
+ * So the shell says that it is there, and begins only when the server still answers.
+ */
+const GATE = 'echo >&3; read -r go <&3 || exit 125; exec 3<&-';
+
+/**
  * What the shell does that starts a program. It joins the outputs, so what was on stderr before can
  * only come from those who start the program, never from itself. `exec`: the shell's own commands,
  * such as its `echo`, are not meant.
@@ -47,7 +54,7 @@ export const GROUP_SCRIPT = {
  * one, and with it all others end.
  */
 export const INIT_SCRIPT = {
-  merged: `${CHECK}; exec 2>&1; (exec "$@"); exit $?`,
+  merged: `${CHECK}; ${GATE}; exec 2>&1; (exec "$@"); exit $?`,
   apart: `${CHECK}; (exec "$@"); exit $?`,
 } as const;
 

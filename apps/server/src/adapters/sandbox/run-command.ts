@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import type { Readable } from 'node:stream';
+import { Duplex, type Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { RunOutcome, SandboxCommand } from '../../ports/sandbox.ts';
 import type { Launch } from './launcher.ts';
@@ -34,7 +34,10 @@ export async function runCommand(
 ): Promise<RunOutcome> {
   const { signal, ownsNamespace } = options;
   const pipe = await options.pipes.open();
-  const started = startProcess(launch, pipe, command.stdin !== undefined);
+  const started = startProcess(launch, pipe, {
+    hasInput: command.stdin !== undefined,
+    hasGate: ownsNamespace,
+  });
   pipe?.closeWriter();
   if ('reason' in started) {
     pipe?.reader.destroy();
@@ -111,13 +114,18 @@ interface Started {
 function startProcess(
   launch: Launch,
   pipe: OutputPipe | null,
-  hasInput: boolean,
+  { hasInput, hasGate }: { hasInput: boolean; hasGate: boolean },
 ): Started | { reason: string } {
   try {
     const child = spawn(launch.file, launch.args, {
       cwd: launch.cwd,
       env: launch.env,
-      stdio: [hasInput ? 'pipe' : 'ignore', pipe?.writer ?? 'pipe', 'pipe'],
+      stdio: [
+        hasInput ? 'pipe' : 'ignore',
+        pipe?.writer ?? 'pipe',
+        'pipe',
+        ...(hasGate ? (['pipe'] as const) : []),
+      ],
       // In a session of its own: no key pressed in the server's terminal is for it.
       detached: true,
     });
@@ -125,6 +133,7 @@ function startProcess(
     const stdout = pipe?.reader ?? child.stdout;
     if (stdout === null || stderr === null) throw new Error('it has no output');
     for (const stream of [child.stdin, stdout, stderr]) stream?.on('error', () => undefined);
+    openGate(child.stdio[3]);
     const exited = new Promise<Exit>((resolve) => {
       child.once('exit', (code, signal) => resolve({ code, signal, error: null }));
       child.on('error', (error) => {
@@ -136,6 +145,13 @@ function startProcess(
   } catch (error) {
     return { reason: spawnFault(error, launch) };
   }
+}
+
+/** Lets a command begin once it says that it would end with this process. */
+function openGate(gate: ChildProcess['stdio'][number] | undefined): void {
+  if (!(gate instanceof Duplex)) return;
+  gate.on('error', () => undefined);
+  gate.once('data', () => gate.end('\n'));
 }
 
 function spawnFault(error: unknown, launch: Launch): string {
