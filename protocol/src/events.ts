@@ -68,6 +68,8 @@ const userMessage = z.looseObject({
   handling: handlingSchema,
   /** ISO instant up to which a turn waits for more of the sender's messages. */
   held_until: z.string().optional(),
+  /** The question that it answers, `q_…`. */
+  answers: z.string().optional(),
   /** Chats that get the answer beside those of the session. */
   deliver_to: z.array(chatAddressSchema).max(MAX_DELIVER_TO).optional(),
   /** Other chats of the session that are shown it, as one line. */

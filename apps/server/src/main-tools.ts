@@ -31,7 +31,6 @@ import type { PolicyStore } from './ports/policy-store.ts';
 import type { Sandbox } from './ports/sandbox.ts';
 import type { Tool } from './ports/tool.ts';
 import type { ToolOutputs } from './ports/tool-outputs.ts';
-import type { ScheduleDesk } from './runtime/scheduler/schedule-desk.ts';
 import type { Logger } from './runtime/session-actor.ts';
 import type { SessionRegistry } from './runtime/session-registry.ts';
 import { artifactTool } from './runtime/tools/artifact.ts';
@@ -46,7 +45,7 @@ import { McpTools } from './runtime/tools/mcp-tools.ts';
 import { memoryTools, readMemoryDirective } from './runtime/tools/memory.ts';
 import { ownSessions } from './runtime/tools/own-sessions.ts';
 import { receivedFile } from './runtime/tools/received-file.ts';
-import { scheduleTool } from './runtime/tools/schedule.ts';
+import { type ScheduleToolDeps, scheduleTool } from './runtime/tools/schedule.ts';
 import { sessionTool } from './runtime/tools/session.ts';
 import { loadSkillTool } from './runtime/tools/skills.ts';
 import { AgentToolbox } from './runtime/tools/toolbox.ts';
@@ -62,7 +61,7 @@ export interface ToolParts {
   outputs: ToolOutputs;
   artifacts: ArtifactStore;
   sessions: () => SessionRegistry;
-  schedules: { desk: ScheduleDesk; timezone: () => string };
+  schedules: ScheduleToolDeps;
 }
 
 /** What agents do their work with. */

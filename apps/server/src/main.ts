@@ -143,7 +143,11 @@ async function serveLocked(
           outputs,
           artifacts,
           sessions: () => sessions,
-          schedules: { desk: schedules, timezone },
+          schedules: {
+            desk: schedules,
+            timezone,
+            chatsOf: (session) => sessions.summary(session).chats.filter(({ bound }) => bound),
+          },
         }),
       ),
     toolFolders(config.dataDir),
@@ -390,7 +394,7 @@ async function serveLocked(
           const { clients, working } = sessions.load;
           // Whoever writes in a chat finds nobody that would start a server.
           const hasGateways = reloading.applied.gateways.length > 0;
-          const hasSchedules = schedules.list().schedules.length > 0;
+          const hasSchedules = schedules.list().schedules.some(({ next_run }) => next_run !== null);
           return clients > 0 || working > 0 || sessions.isOwing || hasGateways || hasSchedules;
         },
         lastUse: () => state.usedAt,

@@ -108,6 +108,9 @@ export class ConsentDesk {
         );
       }
     }
+    if (decision === 'allow_always' && !agent.access.owners.includes(by)) {
+      throw new DuragentError('forbidden', 'Only an owner may allow it always.');
+    }
     if (decision === 'allow_always' && !isDirect) {
       throw new DuragentError('forbidden', 'In a group it can be allowed once, not always.');
     }

@@ -1,7 +1,8 @@
 import type { OnDisconnect, OnUncertain, ToolCall, TurnLimits } from '@duragent/protocol';
 import { defaultAccess } from '../core/agent-access.ts';
 import type { Agent } from '../core/agent.ts';
-import type { Rules } from '../core/session/rules.ts';
+import { givenAnswer } from '../core/session/receive.ts';
+import type { GivenAnswer, Rules } from '../core/session/rules.ts';
 import type { ConversationWindow } from '../core/session/window.ts';
 import type { TextLimits } from '../core/split.ts';
 
@@ -79,18 +80,22 @@ function lastCalls(window: ConversationWindow): readonly ToolCall[] {
 }
 
 /** What the open step's questions were answered, and what holds where they are not. */
-function consentsOf(window: ConversationWindow): Pick<Rules, 'answers' | 'defaults'> {
+function consentsOf(window: ConversationWindow): Pick<Rules, 'answers' | 'defaults' | 'given'> {
   const answers = new Map<string, string | null>();
   const defaults = new Map<string, string>();
+  const given = new Map<string, GivenAnswer>();
   for (let i = window.events.length - 1; i >= 0; i -= 1) {
     const event = window.events[i];
     if (event?.type === 'assistant_message') break;
+    if (event?.type === 'user_message' && event.answers !== undefined) {
+      given.set(event.answers, givenAnswer(event));
+    }
     if (event?.type === 'question_answered') answers.set(event.call, event.answer);
     if (event?.type === 'question_asked' && event.default !== undefined) {
       defaults.set(event.call, event.default);
     }
   }
-  return { answers, defaults };
+  return { answers, defaults, given };
 }
 
 /** The person of a chat whose message the open turn answers; of several the last. */

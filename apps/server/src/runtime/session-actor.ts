@@ -393,6 +393,8 @@ export class SessionActor {
 
   /** What people say to an approval. @returns whether it counts: it was open, and offered so. */
   async decideApproval(approval: string, decision: ApprovalDecision, by: string): Promise<boolean> {
+    // What it allows would be ended before it is done.
+    if (this.#isDraining) throw stopping();
     return this.#decide({ type: 'decide_approval', approval, decision, by });
   }
 

@@ -70,7 +70,9 @@ export async function runSlashCommand(ask: SlashAsk, deps: SlashDeps): Promise<S
   }
   const actor = await deps.chats.current(ask.place);
   const bound = actor?.chats.find((chat) => chatKey(chat) === chatKey(ask.place));
-  if (bound && bound.inbox >= ask.n) return null;
+  // What people decide or answer counts once by itself: it may have been remembered and not done.
+  const isOnce = deciders.has(command.name) || typed.args.startsWith('appr_');
+  if (bound && bound.inbox >= ask.n && !isOnce) return null;
   try {
     return await run(command.name, typed.args, actor, ask, deps);
   } catch (error) {
@@ -80,6 +82,8 @@ export async function runSlashCommand(ask: SlashAsk, deps: SlashDeps): Promise<S
     throw error;
   }
 }
+
+const deciders: ReadonlySet<string> = new Set<SlashCommandName>(['deny', 'answer']);
 
 const ADDRESSEE = /^(\/\w{1,32})@\w{1,64}/;
 

@@ -21,6 +21,8 @@ export interface PolicyVerdict {
   notify: boolean;
   /** The rule that allows exactly this from now on; null unless a person is asked and there is such a rule. */
   always: string | null;
+  /** It is denied because a policy does not load, and by no rule. */
+  isFault?: true;
 }
 
 /** The longest command, and the longest arguments, that are judged, in UTF-16 units. */
@@ -39,7 +41,7 @@ const SOURCES = [
  * files. Never throws: what cannot be judged is denied, and so is everything while a file does not load.
  */
 export function evaluatePolicy(loaded: LoadedPolicy, call: PolicyCall): PolicyVerdict {
-  if (loaded.policies === null) return denied(faultReason(loaded));
+  if (loaded.policies === null) return { ...denied(faultReason(loaded)), isFault: true };
   try {
     return judge(loaded.policies, subjectOf(call));
   } catch (error) {

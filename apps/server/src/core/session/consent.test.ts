@@ -179,6 +179,25 @@ describe('an approval', () => {
     expect(drive.crash()).toEqual(['turn_resumed', 'tool_started']);
   });
 
+  test('given days before a paused turn goes on is asked for again', () => {
+    const drive = asked(APPROVE);
+    drive.submit({ type: 'drain' });
+    decide(drive, 'allow_once');
+    pass(drive, 24 * 60 * MINUTE);
+    expect(drive.crash()).toEqual(['approval_decided', 'turn_resumed', 'approval_requested']);
+    expect(drive.events.some((event) => event.type === 'tool_started')).toBe(false);
+  });
+
+  test('is asked for where the turn answers to, also where its session has no chat', () => {
+    const drive = new Drive();
+    drive.submit(START);
+    drive.policy = () => APPROVE;
+    const { chat_type: _t, peer: _p, inbox: _i, by: _b, ...address } = dm;
+    drive.submit(say('1', { source: { kind: 'schedule' }, deliver_to: [address] }));
+    drive.submit((state) => answer(state, { tool_calls: [call('a')] }));
+    expect(drive.last('approval_requested').deliveries).toMatchObject([{ chat_id: '7' }]);
+  });
+
   test('is void when the turn is stopped', () => {
     const drive = asked(APPROVE);
     expect(drive.submit({ type: 'cancel' })).toEqual(['tool_finished', 'turn_finished']);
@@ -261,6 +280,31 @@ describe('a question', () => {
           : { outcome: 'ok', content: 'green' },
       );
     }
+  });
+
+  test('is answered also where the log was cut right behind the message', () => {
+    const drive = asked(ASK);
+    drive.submit(say('red'));
+    expect(drive.crash(drive.events.length - 2)).toEqual(['question_answered', 'tool_finished']);
+    expect(drive.last('tool_finished')).toMatchObject({ content: 'red' });
+    expect(drive.recover()).toEqual([]);
+  });
+
+  test('is not answered by a schedule or a program', () => {
+    for (const kind of ['schedule', 'webhook', 'agent'] as const) {
+      const drive = asked(ASK);
+      expect(drive.submit(say('red', { source: { kind } }))).toEqual(['user_message']);
+    }
+  });
+
+  test('that is answered is not interrupted by its answer', () => {
+    const drive = asked(ASK, { queue: 'interrupt' });
+    expect(drive.submit(say('red'))).toEqual([
+      'user_message',
+      'question_answered',
+      'tool_finished',
+    ]);
+    expect(works(drive)).toEqual(['call_model turn_1/2/1']);
   });
 
   test('waits through restarts, and keeps an answer whose result was cut off', () => {

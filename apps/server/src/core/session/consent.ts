@@ -1,6 +1,6 @@
 import type { Delivery, InlineKeyboard } from '@duragent/protocol';
 import { chatKey } from './chat-key.ts';
-import { boundChats, deliveriesTo, deliveryTo, textParts } from './deliveries.ts';
+import { boundChats, deliveriesTo, deliveryTo, textParts, withOthers } from './deliveries.ts';
 import { derivedId, outId } from './derived-id.ts';
 import { mayBegin } from './evolve-calls.ts';
 import type { Facts } from './facts.ts';
@@ -27,9 +27,10 @@ export function judgeCall(state: SessionState, input: Judged, rules: Rules): Fac
       return notify === null ? [started] : [tell(state, call, notify, rules), started];
     }
     case 'refuse': {
-      const { outcome, content } = verdict;
+      const { outcome, content, notify = null } = verdict;
       const fact = { type: 'tool_finished' as const, turn: turn.turn, call: call.call };
-      return [{ ...fact, outcome, content, details: {} }];
+      const refused: Facts[number] = { ...fact, outcome, content, details: {} };
+      return notify === null ? [refused] : [tell(state, call, notify, rules), refused];
     }
     case 'approve':
       return [requestApproval(state, turn, call, verdict, rules)];
@@ -57,9 +58,12 @@ export function decideApproval(
 export function answerQuestion(
   state: SessionState,
   input: Extract<SessionInput, { type: 'answer_question' }>,
+  rules: Rules,
 ): Facts {
   const call = openQuestion(state, input.question);
-  if (!state.turn || !call) return [];
+  if (!state.turn || !call?.question) return [];
+  const { expires_at } = call.question;
+  if (expires_at !== null && Date.parse(expires_at) <= rules.now) return [];
   const { question, answer, by } = input;
   const { turn } = state.turn;
   return [{ type: 'question_answered', turn, call: call.call, question, answer, by }];
@@ -139,7 +143,7 @@ function requestApproval(
     expires_at: expiryOf(rules.approvalTimeoutMs || null, rules),
     deliveries: [],
   };
-  const deliveries = boundChats(state).map((chat) => {
+  const deliveries = withOthers(boundChats(state), turn.deliverTo).map((chat) => {
     const out = outId(call.call, `approval/${asks}/${chatKey(chat)}`);
     return approvalCard(request, chat, file, rules, { out, replyTo: turn.replyTo });
   });
@@ -197,7 +201,7 @@ function askQuestion(
     { text: choice, data: `/answer ${question} ${i + 1}` },
   ]);
   const cards = deliveriesTo(
-    boundChats(state),
+    withOthers(boundChats(state), turn.deliverTo),
     { text: spokenText(asked), format: 'text' },
     rules,
     {

@@ -331,10 +331,14 @@ describe('recovering', () => {
     const drive = begun();
     drive.submit(say('1'));
     drive.submit((state) => answer(state, { tool_calls: [call('a', 'put')] }));
-    expect(drive.crash()).toEqual(['tool_started']);
+    expect(drive.crash()).toEqual(['turn_resumed', 'tool_started']);
     expect(drive.last('tool_started')).toMatchObject({ arguments: { path: 'a' } });
     expect(keys(drive)).toEqual(['run_tool turn_1/call_a']);
     expect(drive.recover()).toEqual([]);
+    // One that kills its server is not repeated for ever.
+    expect(drive.crash()).toEqual(['turn_resumed', 'tool_started']);
+    expect(drive.crash()).toEqual(['tool_finished']);
+    expect(drive.last('tool_finished')).toMatchObject({ outcome: 'unknown' });
   });
 
   test('starts a proposed tool that had not begun', () => {

@@ -28,7 +28,15 @@ import {
   type PendingMessage,
   type SessionState,
 } from './state.ts';
-import { closeCutCalls, endStartedCalls, settleCalls, skipExcess } from './tool-calls.ts';
+import {
+  closeCutAnswers,
+  closeCutCalls,
+  endStartedCalls,
+  expireStale,
+  repeats,
+  settleCalls,
+  skipExcess,
+} from './tool-calls.ts';
 
 /**
  * The events that an input causes, stamped and in order; none where it changes nothing. Never
@@ -120,7 +128,7 @@ function react(state: SessionState, input: SessionInput, rules: Rules): Facts {
     case 'decide_approval':
       return decideApproval(state, input, rules);
     case 'answer_question':
-      return answerQuestion(state, input);
+      return answerQuestion(state, input, rules);
     case 'expire':
       return expireConsent(state, input, rules);
     case 'tool_result': {
@@ -201,7 +209,7 @@ function hear(
   if (turn.paused === 'disconnected') return [...facts, resume(turn, 'message')];
   // An effectful tool is let to its end: then the safe point behind it interrupts the turn.
   const isIdle = turn.phase === 'model' || waitsForPeople(turn);
-  if (turn.queue !== 'interrupt' || !isIdle || turn.paused) return facts;
+  if (turn.queue !== 'interrupt' || isAnswer || !isIdle || turn.paused) return facts;
   return [...facts, ...stopTurn(state, rules, input.draft, 'interrupted')];
 }
 
@@ -273,10 +281,14 @@ function recover(
   facts.push(...closeCutDeliveries(state, input.openedSeq));
   const turn = state.turn;
   if (!turn || state.ended) return facts;
-  if (turn.paused === 'drain') return [...facts, resume(turn, 'drain', input.cut)];
+  const { openedSeq, outputs = {}, cut } = input;
+  facts.push(...closeCutAnswers(turn, rules), ...expireStale(turn, openedSeq, rules));
+  if (turn.paused === 'drain') return [...facts, resume(turn, 'drain', cut)];
   if (turn.paused) return facts;
   if (turn.phase === 'tools') {
-    const { openedSeq, outputs = {} } = input;
+    const isRepeated = turn.calls.some((call) => repeats(turn, call, openedSeq));
+    // Counted like a cut model call: what kills the server is not repeated for ever.
+    if (isRepeated) facts.push(resume(turn, 'crash'));
     return [...facts, ...closeCutCalls(turn, openedSeq, outputs, rules)];
   }
   if (turn.phase !== 'model' || turn.phaseSeq > input.openedSeq) return facts;
@@ -303,6 +315,8 @@ function settle(state: SessionState, before: SessionState, rules: Rules): Facts 
     case 'failed':
       return finishTurn(state, turn, rules, 'failed', turn.error ?? undefined);
     case 'tools': {
+      const isCalled = turn.queue === 'interrupt' && state.pending.length > 0;
+      if (isCalled && isBetweenCalls(turn)) return stopTurn(state, rules, undefined, 'interrupted');
       return isBetweenCalls(turn) && isLeft(state, turn, rules)
         ? [{ type: 'turn_paused', turn: turn.turn, reason: 'disconnected' }]
         : settleCalls(turn, rules);

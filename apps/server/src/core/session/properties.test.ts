@@ -424,6 +424,7 @@ class World extends Drive {
       this.take({ do: 'deliver', pick: 0, end: 'delivered' });
       this.take({ do: 'judge', pick: 0, verdict: i % verdicts.length });
       this.take({ do: 'consent', pick: 0, decision: i % decisions.length });
+      this.take({ do: 'expire' });
       this.take({ do: 'tool', pick: 0 });
       this.take({ do: 'answer', calls: [], summarize: i % 2 });
       this.take({ do: 'summary', fails: i % 3 === 0 });

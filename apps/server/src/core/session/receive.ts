@@ -4,7 +4,7 @@ import { freeQuestion } from './consent.ts';
 import { boundChats, deliveriesTo } from './deliveries.ts';
 import type { Facts } from './facts.ts';
 import { outId } from './derived-id.ts';
-import type { Rules } from './rules.ts';
+import type { GivenAnswer, Rules } from './rules.ts';
 import type { SessionInput } from './session-input.ts';
 import { type Spoken, spokenText, textOf } from './spoken-text.ts';
 import {
@@ -47,16 +47,20 @@ export function receive(state: SessionState, input: Receive, rules: Rules): Fact
     source,
     content,
     handling,
+    ...(question ? { answers: question.question } : {}),
     ...(input.deliver_to ? { deliver_to: input.deliver_to } : {}),
     ...(heldUntil === null ? {} : { held_until: heldUntil }),
   };
   const deliveries =
     rules.delivery.mirror && input.handling === 'turn' ? mirror(state, message, chat, rules) : [];
   const facts: Facts = [{ ...message, ...(deliveries.length > 0 ? { deliveries } : {}) }];
-  if (question) facts.push(answerOf(question, input));
+  if (question) facts.push({ type: 'question_answered', ...question, ...givenAnswer(input) });
   if (handling === 'turn') facts.push(...makeRoom(state, message_id, chat, replaced, rules));
   return facts;
 }
+
+/** Where people speak; what a schedule or a program says answers no question. */
+const people: ReadonlySet<string> = new Set<Receive['source']['kind']>(['cli', 'http', 'gateway']);
 
 type Question = { turn: string; call: string; question: string };
 
@@ -64,15 +68,24 @@ type Question = { turn: string; call: string; question: string };
 function answeredBy(state: SessionState, input: Receive): Question | null {
   const { turn } = state;
   if (!turn || input.handling !== 'turn' || input.source.sender?.is_bot) return null;
+  if (!people.has(input.source.kind)) return null;
   if (input.edits !== undefined || textOf(input.content).trim() === '') return null;
   const call = freeQuestion(state);
   if (!call?.question) return null;
   return { turn: turn.turn, call: call.call, question: call.question.question };
 }
 
-function answerOf(question: Question, { source, content, message_id }: Receive): Facts[number] {
-  const answer = textOf(content).trim();
-  return { type: 'question_answered', ...question, answer, by: saidBy(source), message_id };
+/** What a message says to a question. */
+export function givenAnswer({
+  source,
+  content,
+  message_id,
+}: Pick<Receive, 'source' | 'content' | 'message_id'>): GivenAnswer {
+  const files = content.flatMap((part) =>
+    part.type === 'file' ? [`[file ${part.artifact}: ${part.name}]`] : [],
+  );
+  const answer = [textOf(content).trim(), ...files].join('\n');
+  return { answer, by: saidBy(source), message_id };
 }
 
 /** Who somebody is, as approvals and answers record it: `<gateway>:<id>`, or the kind of another client. */

@@ -7,6 +7,13 @@ import type {
 } from '@duragent/protocol';
 import type { TextLimits } from '../split.ts';
 
+/** What somebody said to a question. */
+export interface GivenAnswer {
+  answer: string;
+  by: string;
+  message_id: string;
+}
+
 /** The settings and the moment a decision is made with; stamped by the actor. */
 export interface Rules {
   /** Wall clock, ms since 1970. */
@@ -43,6 +50,8 @@ export interface Rules {
   /** What people answered to questions, by call, and what holds when nobody does. */
   answers: ReadonlyMap<string, string | null>;
   defaults: ReadonlyMap<string, string>;
+  /** Messages that answer a question, by question: the log may have been cut behind them. */
+  given: ReadonlyMap<string, GivenAnswer>;
   /** `<gateway>:<id>` of whoever the open turn answers, where a person of a chat wrote it. */
   requester: string | null;
   /** The turn that everyone left while it worked, 5 s ago or more; null: somebody is there, or nobody was. */

@@ -121,7 +121,7 @@ export type SessionInput =
 export type CallVerdict =
   /** It is started; `notify`: people are told so. */
   | { kind: 'run'; hash: string; notify: string | null }
-  | { kind: 'refuse'; outcome: 'denied' | 'error'; content: string }
+  | { kind: 'refuse'; outcome: 'denied' | 'error'; content: string; notify?: string | null }
   | {
       kind: 'approve';
       hash: string;

@@ -54,7 +54,7 @@ function mirrorLine({ source, content }: Extract<Spoken, { type: 'user_message' 
 
 /** What a person decides about: all of it, with nothing hidden in it. */
 function approvalText(request: Extract<Spoken, { type: 'approval_requested' }>): string {
-  const { tool, shown, command, reason, approval } = request;
+  const { tool, shown, command, reason, approval, always } = request;
   const env = Object.entries(command?.env ?? {}).map(([name, value]) => `${name}=${value}`);
   return [
     `🔐 ${visible(tool)} asks for consent:`,
@@ -63,7 +63,8 @@ function approvalText(request: Extract<Spoken, { type: 'approval_requested' }>):
     visible(shown).replace(/^/gm, '│ '),
     '',
     ...(command ? [`in ${visible([command.cwd, ...env].join(' '))}`] : []),
-    `${visible(reason)}`,
+    visible(reason),
+    ...(always === null ? [] : [`Always stores the rule ${visible(always)}`]),
     `/approve ${approval} or /deny ${approval}`,
   ].join('\n');
 }

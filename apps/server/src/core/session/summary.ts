@@ -36,7 +36,10 @@ export interface SessionSummary {
 
 /** Whether the session goes on by itself: a delivery, a turn that waits for nobody, a time that runs out, or a message without a turn. */
 export function hasWork(state: SessionState): boolean {
-  return state.deliveries.length > 0 || hasTurn(state) || expires(state.turn);
+  const { deliveries, ended, turn } = state;
+  // What a stop has paused is resumed, also where it only waits for people then.
+  const isParked = !ended && turn?.paused === 'drain';
+  return deliveries.length > 0 || hasTurn(state) || expires(turn) || isParked;
 }
 
 /** Whether its turn goes on by itself, or a message waits for one. */

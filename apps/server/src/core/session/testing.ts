@@ -1,5 +1,6 @@
 import type { SessionEvent, TextPart } from '@duragent/protocol';
 import { decide } from './decide.ts';
+import { givenAnswer } from './receive.ts';
 import type { Rules } from './rules.ts';
 import { next } from './next.ts';
 import type { CallVerdict, SessionInput } from './session-input.ts';
@@ -33,6 +34,7 @@ export function testRules(change: Partial<Rules> = {}): Rules {
     calls: [],
     answers: new Map(),
     defaults: new Map(),
+    given: new Map(),
     requester: null,
     leftTurn: null,
     ...change,
@@ -138,6 +140,13 @@ export class Drive {
       calls: answer?.type === 'assistant_message' ? answer.tool_calls : [],
       answers: new Map(
         since.flatMap((one) => (one.type === 'question_answered' ? [[one.call, one.answer]] : [])),
+      ),
+      given: new Map(
+        since.flatMap((one) =>
+          one.type === 'user_message' && one.answers !== undefined
+            ? [[one.answers, givenAnswer(one)]]
+            : [],
+        ),
       ),
       defaults: new Map(
         since.flatMap((one) =>

@@ -1,7 +1,7 @@
 import { mayBegin } from './evolve-calls.ts';
 import type { Facts } from './facts.ts';
 import type { Rules } from './rules.ts';
-import { MAX_CALLS, type OpenCall, type OpenTurn } from './state.ts';
+import { MAX_CALLS, MAX_CRASH_RESUMES, type OpenCall, type OpenTurn } from './state.ts';
 
 /** An approval that was given longer ago than this is asked for again after a crash, in ms. */
 const STALE_MS = 10 * 60 * 1000;
@@ -81,24 +81,43 @@ function answered(turn: OpenTurn, call: OpenCall, rules: Rules): Facts[number] {
     : { ...result, outcome: 'ok', content: answer };
 }
 
-/**
- * Calls that were started before the log was opened: repeated where the tool allows it, else of
- * unknown outcome. And approvals given so long ago that they are asked for again.
- */
+/** Calls that were started before the log was opened: repeated where the tool allows it, else of unknown outcome. */
 export function closeCutCalls(
   turn: OpenTurn,
   openedSeq: number,
   outputs: Readonly<Record<string, string>>,
   rules: Rules,
 ): Facts {
-  return turn.calls.flatMap((call): Facts => {
-    if (call.seq > openedSeq) return [];
-    if (call.status === 'started') {
-      const again = call.onInterrupt === 'retry' && call.effect !== 'effectful';
-      if (!again) return [unknownOutcome(turn, call, outputs[call.call])];
-      return [startCall(turn, call, call.hash, rules)];
-    }
-    return isStale(call, rules) ? [expire(turn, call)] : [];
+  return turn.calls
+    .filter((call) => call.status === 'started' && call.seq <= openedSeq)
+    .map((call) =>
+      repeats(turn, call, openedSeq)
+        ? startCall(turn, call, call.hash, rules)
+        : unknownOutcome(turn, call, outputs[call.call]),
+    );
+}
+
+/** Whether a call that was cut is run again. */
+export function repeats(turn: OpenTurn, call: OpenCall, openedSeq: number): boolean {
+  const isHarmless = call.onInterrupt === 'retry' && call.effect !== 'effectful';
+  const isCut = call.status === 'started' && call.seq <= openedSeq;
+  return isCut && isHarmless && turn.crashes < MAX_CRASH_RESUMES;
+}
+
+/** Approvals that were given long before the log was opened, and not acted upon: they are asked for again. */
+export function expireStale(turn: OpenTurn, openedSeq: number, rules: Rules): Facts {
+  return turn.calls
+    .filter((call) => call.seq <= openedSeq && isStale(call, rules))
+    .map((call) => expire(turn, call));
+}
+
+/** Questions whose answer is in the log, which was cut right behind the message that gave it. */
+export function closeCutAnswers(turn: OpenTurn, rules: Rules): Facts {
+  return turn.calls.flatMap(({ status, call, question }): Facts => {
+    const given = question && rules.given.get(question.question);
+    if (status !== 'asked' || !question || !given) return [];
+    const fact = { type: 'question_answered' as const, turn: turn.turn, call };
+    return [{ ...fact, question: question.question, ...given }];
   });
 }
 

@@ -19,10 +19,16 @@ interface Setup {
   shown?: string;
   /** Where it is asked from. */
   where?: 'dm' | 'group';
+  owners?: readonly string[];
 }
 
 /** A hub whose agent has asked ann, who is no owner, to allow a call; olga is the owner. */
-async function asked({ approvers = ['owner'], shown, where = 'dm' }: Setup = {}) {
+async function asked({
+  approvers = ['owner'],
+  shown,
+  where = 'dm',
+  owners = ['fake:olga'],
+}: Setup = {}) {
   const ran: string[] = [];
   const tool = testTool(
     {
@@ -40,7 +46,7 @@ async function asked({ approvers = ['owner'], shown, where = 'dm' }: Setup = {})
     agent: {
       access: {
         ...defaultAccess,
-        owners: ['fake:olga'],
+        owners,
         approvers,
         dm: { policy: 'open', allowlist: [] },
         groups: { ...defaultAccess.groups, policy: 'open', activation: 'always' },
@@ -111,12 +117,18 @@ describe('an approval in a chat', () => {
   });
 
   test('that is allowed always adds the rule, once', async () => {
-    const { hub, ran, approval } = await asked({ approvers: ['requester'] });
+    const { hub, ran, approval } = await asked({ owners: ['fake:ann'] });
     const press = { from: 'ann', chat: 'ann', data: `/approve ${approval} always` };
     await act(hub, 'press', press);
     await act(hub, 'press', press);
     expect(ran).toEqual(['ran']);
     expect(hub.rules).toEqual(['bash:git push']);
+  });
+
+  test('is allowed always by owners only', async () => {
+    const { hub, ran, approval } = await asked({ approvers: ['requester'] });
+    await act(hub, 'press', { from: 'ann', chat: 'ann', data: `/approve ${approval} always` });
+    expect([ran, hub.rules]).toEqual([[], []]);
   });
 
   test('waits through a restart, and the old button still works', async () => {

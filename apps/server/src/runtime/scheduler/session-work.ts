@@ -13,9 +13,14 @@ export function sessionWork(
     { agent, target, schedule }: Pick<Task, 'agent' | 'target' | 'schedule'>,
     isolatedKey: string,
   ): Promise<SessionActor> => {
-    if (target !== 'isolated' && 'session' in target) return await sessions().open(target.session);
     const origin = { kind: 'schedule' as const };
     const labels = { schedule };
+    if (target !== 'isolated' && 'session' in target) {
+      const actor = await sessions().open(target.session);
+      if (!actor.isOver) return actor;
+      // What was planned there is still owed, to its chats or to whoever looks.
+      return await sessions().create({ agent, origin, labels, idempotencyKey: isolatedKey });
+    }
     if (target === 'isolated') {
       return await sessions().create({ agent, origin, labels, idempotencyKey: isolatedKey });
     }

@@ -347,6 +347,7 @@ describe.each(modes)('in %s', (mode) => {
     const marker = uniqueSleep();
     const { server, plain } = await serve(marker);
     await until('all run', () => processesWith(marker).length >= 3);
+    await until('it has begun', async () => (await printed(plain)) === 'begun\n');
     server.kill('SIGKILL');
     await once(server, 'exit');
     await until('nothing is left', () => processesWith(marker).length === 0);

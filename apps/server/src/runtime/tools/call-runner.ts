@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { ToolCall } from '@duragent/protocol';
+import { type ToolCall, visible } from '@duragent/protocol';
 import type { Agent } from '../../core/agent.ts';
 import type { PolicyCall } from '../../core/policy/policy-call.ts';
 import type { PolicyVerdict } from '../../core/policy/evaluate-policy.ts';
@@ -13,8 +13,11 @@ import type { EffectScope } from '../effects.ts';
 
 /** What a result may take in its record, in bytes of JSON. */
 const MAX_RESULT_BYTES = 512 * 1024;
+const MAX_DETAILS_BYTES = 64 * 1024;
 /** The longest call, in characters, that people are asked about: nobody reads more. */
 const MAX_SHOWN = 32 * 1024;
+/** What people are told of a call that a rule wants them to know of, in characters. */
+const MAX_TOLD = 1000;
 /** What is longer may not fit into a message of a chat, and goes along as a file. */
 const SHORT = 1_200;
 
@@ -53,18 +56,19 @@ export class CallRunner {
 
   async #verdict(effect: JudgeCall, scope: EffectScope): Promise<CallVerdict> {
     const ready = await this.#prepare(effect, scope);
-    if ('fault' in ready) return { kind: 'refuse', outcome: 'error', content: ready.fault };
+    if ('fault' in ready) return { kind: 'refuse', outcome: 'error', content: capped(ready.fault) };
     const { plan, caller, tool } = ready;
     const verdict = await this.#deps.judge(caller.agent, plan.policy);
     if (verdict.decision === 'deny') {
       const content = `This is not allowed: ${verdict.reason}. It was not run; do not try the same by other means.`;
-      return { kind: 'refuse', outcome: 'denied', content };
+      const notify = verdict.notify ? told('🚫', ready) : null;
+      return { kind: 'refuse', outcome: 'denied', content, notify };
     }
     if (plan.question) return { kind: 'ask', ...plan.question };
     const hash = hashOf(ready);
     const why = verdict.decision === 'ask' ? verdict.reason : await this.#whyAsk(ready, scope);
     if (why === null) {
-      const notify = verdict.notify ? `🔔 ${tool.name}: ${plan.shown.slice(0, 1000)}` : null;
+      const notify = verdict.notify ? told('🔔', ready) : null;
       return { kind: 'run', hash, notify };
     }
     if (plan.shown.length > MAX_SHOWN) {
@@ -90,14 +94,15 @@ export class CallRunner {
   /** Why a call that the policy allows is asked about all the same; null: it is not. */
   async #whyAsk({ plan, caller }: ReadyCall, scope: EffectScope): Promise<string | null> {
     if (plan.mustAsk !== undefined) return plan.mustAsk;
-    const { turn } = scope.current().state;
-    if (!plan.writesTrusted || !turn) return null;
+    if (!plan.writesTrusted) return null;
     const tools = await this.#deps.toolbox.toolsOf(caller.agent);
-    const isIt = isTainted(scope.current().window.events, turn, {
+    const isIt = isTainted(scope.current().window.events, {
       owners: caller.agent.access.owners,
       isTrusted: (name) => tools.get(name)?.isTrusted === true,
     });
-    return isIt ? 'this turn has read what others wrote, and this would be trusted later' : null;
+    return isIt
+      ? 'this conversation has words of others in it, and this would be trusted later'
+      : null;
   }
 
   /** Runs a call that was started. What was allowed is what is run: another plan is refused. */
@@ -109,12 +114,20 @@ export class CallRunner {
       call,
       outcome,
       content: capped(result.content),
-      details: 'details' in result ? (result.details ?? {}) : {},
+      details: 'details' in result ? cappedDetails(result.details) : {},
     });
     const ready = await this.#prepare(effect, scope);
     if ('fault' in ready) return end({ content: ready.fault }, 'error');
     if (effect.hash !== undefined && effect.hash !== hashOf(ready)) {
       return end({ content: CHANGED }, 'denied');
+    }
+    // A rule may have come while it waited for a person; a file that broke meanwhile is no rule.
+    const now = await this.#deps.judge(ready.caller.agent, ready.plan.policy);
+    if (now.decision === 'deny') {
+      return end(
+        { content: `This is not allowed any more: ${now.reason}. It was not run.` },
+        'denied',
+      );
     }
     let offset = 0;
     try {
@@ -164,6 +177,12 @@ function noSuchTool(name: string, tools: ReadonlyMap<string, Tool>): string {
   return `There is no tool named ${name.slice(0, 100)}. ${there}`;
 }
 
+/** What people are told of a call, none of whose lines looks like one of ours. */
+function told(sign: string, { tool, plan }: ReadyCall): string {
+  const shown = visible(plan.shown.slice(0, MAX_TOLD)).replace(/^/gm, '│ ');
+  return `${sign} ${visible(tool.name)}\n${shown}`;
+}
+
 /** The call with its arguments, as the model asked for it. */
 function findCall(window: ConversationWindow, call: string): ToolCall | undefined {
   for (let i = window.events.length - 1; i >= 0; i -= 1) {
@@ -194,6 +213,11 @@ function capped(text: string): string {
   const left = text.length - 2 * half;
   const [head, tail] = [text.slice(0, half), text.slice(-half)];
   return `${head.toWellFormed()}\n[${left} characters are left out here.]\n${tail.toWellFormed()}`;
+}
+
+/** What people may see beside a result, where it is no more than a record has room for. */
+function cappedDetails(details: Record<string, unknown> = {}): Record<string, unknown> {
+  return utf8Length(JSON.stringify(details)) <= MAX_DETAILS_BYTES ? details : {};
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

@@ -1,5 +1,6 @@
-import { DuragentError, MAX_SCHEDULE_TEXT_BYTES } from '@duragent/protocol';
-import type { NewSchedule, ScheduleSpec, ScheduleView } from '@duragent/protocol';
+import { DuragentError, MAX_DELIVER_TO, MAX_SCHEDULE_TEXT_BYTES } from '@duragent/protocol';
+import { addressOf } from '../../core/session/chat-key.ts';
+import type { ChatAddress, NewSchedule, ScheduleSpec, ScheduleView } from '@duragent/protocol';
 import { z } from 'zod';
 import { instantOfLocal, isTimeZone } from '../../core/schedule/time-zone.ts';
 import type { CallPlan, Tool, ToolCaller, ToolResult } from '../../ports/tool.ts';
@@ -11,6 +12,8 @@ export interface ScheduleToolDeps {
   timezone: () => string;
   /** Whether two sessions are of the same person, who may then see what the other made; default: no two are. */
   isSameOwner?: (session: string, other: string) => boolean;
+  /** The chats of a session: what is planned there comes there, whatever they show then. */
+  chatsOf?: (session: string) => readonly ChatAddress[];
 }
 
 const PREVIEW = 200;
@@ -34,7 +37,7 @@ type CreateArgs = z.infer<typeof createSchema>;
 
 /** Lets an agent make, list and cancel schedules of the session it is called in. */
 export function scheduleTool(deps: ScheduleToolDeps): Tool {
-  const { desk, isSameOwner = () => false, timezone } = deps;
+  const { desk, isSameOwner = () => false, timezone, chatsOf = () => [] } = deps;
 
   function isOf({ agent, session }: ToolCaller, schedule: ScheduleView): boolean {
     const by = schedule.created_by ?? '';
@@ -50,7 +53,11 @@ export function scheduleTool(deps: ScheduleToolDeps): Tool {
     }
     const { data } = parsed;
     if (data.action !== 'create') return data;
-    const request = requestOf(data, caller, timezone());
+    const chats = chatsOf(caller.session).slice(0, MAX_DELIVER_TO);
+    const request = {
+      ...requestOf(data, caller, timezone()),
+      ...(chats.length > 0 ? { deliver: chats.map(addressOf) } : {}),
+    };
     // For its faults, before anybody is asked.
     const by = caller.session;
     const whole = desk.complete(request, { id: 'new', agent: caller.agent.name, by });
