@@ -59,6 +59,7 @@ describe('what cannot be judged is denied', () => {
     };
     for (const call of [bash('ls'), mcp('list'), harmless]) {
       expect(evaluatePolicy({ policies: null, faults }, call)).toEqual({
+        isFault: true,
         decision: 'deny',
         reason: 'nothing is allowed until /d/policy.yaml:3:5 is mended: mode: no such',
         notify: false,

@@ -123,7 +123,7 @@ export class CallRunner {
     }
     // A rule may have come while it waited for a person; a file that broke meanwhile is no rule.
     const now = await this.#deps.judge(ready.caller.agent, ready.plan.policy);
-    if (now.decision === 'deny') {
+    if (now.decision === 'deny' && !now.isFault) {
       return end(
         { content: `This is not allowed any more: ${now.reason}. It was not run.` },
         'denied',
