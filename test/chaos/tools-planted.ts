@@ -41,8 +41,8 @@ export const plantedToolBugs: Readonly<Record<string, PlantedBug>> = {
     edits: [
       {
         file: `${session}/tool-calls.ts`,
-        find: `const again = call.onInterrupt === 'retry' && call.effect !== 'effectful';`,
-        put: `const again = true;`,
+        find: `return isCut && isHarmless && turn.crashes < MAX_CRASH_RESUMES;`,
+        put: `return isCut;`,
       },
     ],
   },
@@ -51,8 +51,10 @@ export const plantedToolBugs: Readonly<Record<string, PlantedBug>> = {
     edits: [
       {
         file: `${session}/tool-calls.ts`,
-        find: `if (!again) return [unknownOutcome(turn, call, outputs[call.call])];`,
-        put: `if (!again) return [];`,
+        find: `.filter((call) => call.status === 'started' && call.seq <= openedSeq)
+    .map(`,
+        put: `.filter((call) => repeats(turn, call, openedSeq))
+    .map(`,
       },
     ],
   },

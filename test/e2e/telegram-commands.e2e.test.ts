@@ -79,7 +79,9 @@ const stories = new Stories<'gateway' | 'server'>({
     await ask(ada, '/plant beans', 'You said: /plant beans');
     const [listed] = Object.values(bot.control.bot().commands);
     expect(listed?.map(({ command }) => command)).toEqual(
-      'help new reset stop status sessions attach detach approve queue activation'.split(' '),
+      'help new reset stop status sessions attach detach approve deny answer queue activation'.split(
+        ' ',
+      ),
     );
   },
 
@@ -156,7 +158,7 @@ const stories = new Stories<'gateway' | 'server'>({
     yield 'server';
     await ask(sam, 'hello from Sam', 'You said: hello from Sam');
     await ask(sue, 'hello from Sue', 'You said: hello from Sue');
-    await ask(sam, `/approve ${codes[1]}`, 'Only an owner may use /approve.');
+    await ask(sam, `/approve ${codes[1]}`, 'Only an owner may let somebody in.');
   },
 
   'who blocks the bot gets nothing, which is shown, and nobody else waits for it':
