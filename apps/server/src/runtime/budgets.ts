@@ -36,6 +36,14 @@ const MAX_DAYS = 3;
 const MAX_CUTS = 10_000;
 /** How much earlier than its neighbours a call may have been written down. */
 const ORDER_MS = 60 * 60_000;
+/** Of a call that costs nothing. */
+const FREE: Reservation = {
+  ok: true,
+  reserved: undefined,
+  settle: (usage) => usage ?? undefined,
+  release: () => undefined,
+};
+
 /** What makes model calls uses of it. */
 export type BudgetKeeper = Pick<Budgets, 'open' | 'chargeCut'>;
 
@@ -165,6 +173,8 @@ export class Budgets {
       return this.#reservation({ call, day, spent, priced: null, letGo: () => undefined });
     }
     const cost = largestCost(call, price);
+    // Most calls of a server without a provider; nothing has to be counted for them.
+    if (cost === 0) return FREE;
     const total = this.#sessions.known(call.session, nanosOf(call.sessionUsd));
     const uses = budgets.map((budget): BudgetUse => {
       if (budget.kind === 'session') return { ...budget, ...total };
