@@ -13,7 +13,7 @@ import { ToolLedger } from '../support/tool-ledger.ts';
 import { until } from '../support/until.ts';
 
 /** How often the server is killed; many more with `npm run chaos -- --tools --kills 1500`. */
-const KILLS = Number(process.env['DURAGENT_KILLS'] ?? 12);
+const KILLS = Number(process.env['DURAGENT_KILLS'] ?? 6);
 const SEED = Number(process.env['DURAGENT_SEED'] ?? 1);
 
 // Processes are found in /proc, and have to end with their server.
