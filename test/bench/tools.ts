@@ -50,7 +50,7 @@ export async function measureCommands(workshop: Workshop, size: Size): Promise<R
       goal: { sense: 'at most', ratio: 1.5 },
       whenMissed:
         'beside the sandbox a call is judged, is written down and synced when it starts and again when it has ended, each before what follows from it.',
-      meaning: `One turn, one step that calls \`bash\` ${CALLS} times with \`${COMMAND}\`, which run one behind the other: from a client's reading one \`tool_result\` until the next. That holds the decision (a policy.yaml of ${RULES} rules; the last one of \`allow\` lets it pass), \`tool_started\` synced, the sandbox, and \`tool_finished\` synced. Against the same bwrap with the same arguments, as they were read from \`/proc\` during a call, spawned by Node with nothing on its three streams, until its exit. A pair is the median of ${CALLS - 1} of each; the sessions are new.`,
+      meaning: `One turn, one step that calls \`bash\` ${CALLS} times with \`${COMMAND}\`, which run one behind the other: from a client's reading one \`tool_result\` until the next. That holds the decision (a policy.yaml of ${RULES} rules; the last one of \`allow\` lets it pass), \`tool_started\` synced, the sandbox, and \`tool_finished\` synced. Against the same bwrap with the same options, as they were read from \`/proc\` during a call, and the bare command, spawned by Node with nothing on its three streams, until its exit. A pair is the median of ${CALLS - 1} of each; the sessions are new.`,
     },
   ];
 }
@@ -246,7 +246,8 @@ async function sandboxOf(server: ToolServer): Promise<Sandbox> {
   }
   await turn;
   const [file = '', ...args] = found;
-  return { file, args: [...args.slice(0, -LOOKED_AT.split(' ').length), COMMAND] };
+  // What comes behind is Duragent's own: how a command begins and ends inside.
+  return { file, args: [...args.slice(0, args.indexOf('--') + 1), COMMAND] };
 }
 
 /** The words of the process that runs the command that is looked at; null: there is none yet. */
