@@ -1,17 +1,13 @@
-import { constants } from 'node:os';
 import type { Agent } from '../../core/agent.ts';
-import type { CommandOutput, RunOutcome, Sandbox, SandboxNetwork } from '../../ports/sandbox.ts';
-import type { Tool, ToolCaller, ToolResult } from '../../ports/tool.ts';
+import type { Sandbox, SandboxNetwork } from '../../ports/sandbox.ts';
+import type { Tool } from '../../ports/tool.ts';
 import type { ToolOutputs } from '../../ports/tool-outputs.ts';
+import { commandResult, outputFileOf, toldBytesOf } from './command-result.ts';
 
 const DEFAULT_TIMEOUT_S = 120;
 const MAX_TIMEOUT_S = 3600;
 /** Linux takes no longer argument (131,071 bytes); a character has at most 3 bytes a UTF-16 unit. */
 const MAX_COMMAND_LENGTH = 40_000;
-/** The most of an output that is told to a model, in bytes, whatever its agent says. */
-const MAX_TOLD_BYTES = 1024 * 1024;
-/** What the lines around the output may take of the model's limit. */
-const FRAME_BYTES = 500;
 
 export interface BashToolOptions {
   sandbox: Sandbox;
@@ -58,7 +54,7 @@ export function bashTool(options: BashToolOptions): Tool {
       const ask = readAsk(args);
       if ('fault' in ask) return { outcome: 'error', content: ask.fault };
       const toldBytes = toldBytesOf(caller.agent);
-      const file = await outputFile(options.outputs, caller);
+      const file = await outputFileOf(options.outputs, caller);
       const network = options.networkOf(caller.agent);
       const outcome = await options.sandbox.run(
         {
@@ -73,7 +69,7 @@ export function bashTool(options: BashToolOptions): Tool {
         },
         { signal, onOutput },
       );
-      return resultOf(outcome, ask);
+      return commandResult(outcome, ask);
     },
   };
 }
@@ -122,71 +118,4 @@ function readAsk({
 function argvOf(command: string, parsePlain: BashToolOptions['parsePlain']): readonly string[] {
   const plain = parsePlain(command);
   return 'argv' in plain ? plain.argv : ['bash', '--noprofile', '--norc', '-c', command];
-}
-
-function toldBytesOf(agent: Agent): number {
-  const bytes = agent.session.maxToolResultTokens * 4 - FRAME_BYTES;
-  return Math.min(Math.max(bytes, FRAME_BYTES), MAX_TOLD_BYTES);
-}
-
-/** A command is not refused because its output cannot be kept. */
-async function outputFile(
-  outputs: BashToolOptions['outputs'],
-  { session, call }: ToolCaller,
-): Promise<string | null> {
-  try {
-    return await outputs.file(session, call);
-  } catch {
-    return null;
-  }
-}
-
-function resultOf(outcome: RunOutcome, { timeoutS }: Ask): ToolResult {
-  if (outcome.end === 'not_started') {
-    return { outcome: 'error', content: `The command was not started: ${outcome.reason}.` };
-  }
-  const { output, durationMs } = outcome;
-  const details = {
-    duration_ms: durationMs,
-    output_bytes: output.bytes,
-    omitted_bytes: output.omittedBytes,
-  };
-  const shown = describeOutput(output);
-  switch (outcome.end) {
-    case 'timed_out': {
-      const head = `The command was ended after ${timeoutS} s, its timeout.`;
-      return { outcome: 'timed_out', content: `${head}\n${shown}`, details };
-    }
-    case 'cancelled':
-      return { outcome: 'cancelled', content: `The command was cancelled.\n${shown}`, details };
-    case 'exited': {
-      const { exitCode, signal } = outcome;
-      const head =
-        signal === null ? `Exit code ${exitCode}${meaningOf(exitCode)}.` : `Ended by ${signal}.`;
-      return {
-        outcome: exitCode === 0 ? 'ok' : 'error',
-        content: `${head}\n${shown}`,
-        details: { exit_code: exitCode, ...(signal === null ? {} : { signal }), ...details },
-      };
-    }
-  }
-}
-
-/** Shells give 128 and a signal's number for what a signal has ended. */
-function meaningOf(exitCode: number): string {
-  const [name] = Object.entries(constants.signals).find(([, it]) => it === exitCode - 128) ?? [];
-  return name === undefined ? '' : ` (128 + ${name})`;
-}
-
-function describeOutput(output: CommandOutput): string {
-  const { head, tail, omittedBytes, bytes, file } = output;
-  if (bytes === 0) return 'There was no output.';
-  if (omittedBytes === 0) return `Output:\n${head}`;
-  const kept =
-    file === null || file.fault !== null
-      ? 'they are not kept'
-      : file.bytes < bytes
-        ? `the first ${file.bytes} bytes of the output are kept with the session`
-        : 'the whole output is kept with the session';
-  return `Output, ${bytes} bytes:\n${head}\n[${omittedBytes} bytes are left out here; ${kept}.]\n${tail}`;
 }
