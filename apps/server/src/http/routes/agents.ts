@@ -1,5 +1,6 @@
 import { type AgentView, DuragentError } from '@duragent/protocol';
-import type { Agent, ModelRef } from '../../core/agent.ts';
+import type { Agent } from '../../core/agent.ts';
+import { documentOf } from '../../runtime/agent-document.ts';
 import type { HttpDeps } from '../context.ts';
 import { agentName } from '../input.ts';
 import { type AddRoute, sendJson } from '../route.ts';
@@ -43,50 +44,7 @@ export function agentRoutes(add: AddRoute, deps: HttpDeps): void {
     sendJson(ctx, 200, await view(await find(agentName(ctx))));
   });
   add('GET', '/api/v1/agents/:name/spec', 'read', async (ctx) => {
-    sendJson(ctx, 200, specOf(await find(agentName(ctx))));
+    const agent = await find(agentName(ctx));
+    sendJson(ctx, 200, { ...documentOf(agent), hash: agent.hash });
   });
-}
-
-/** The definition in the form of an `agent.yaml`, with its texts in place and every default filled in. */
-function specOf(agent: Agent): object {
-  const [model, ...fallback] = agent.models;
-  return {
-    apiVersion: 'duragent/v1alpha1',
-    kind: 'Agent',
-    metadata: {
-      name: agent.name,
-      description: agent.description,
-      version: agent.version,
-      labels: agent.labels,
-    },
-    spec: {
-      model: { ...modelOf(model), fallback: fallback.map(modelOf) },
-      soul: agent.soul,
-      system_prompt: agent.systemPrompt,
-      instructions: agent.instructions,
-      greeting: agent.greeting,
-      session: {
-        on_disconnect: agent.session.onDisconnect,
-        max_tool_iterations: agent.session.maxToolIterations,
-        turn_timeout:
-          agent.session.turnTimeoutMs === null ? null : `${agent.session.turnTimeoutMs / 1000}s`,
-        context: {
-          max_history_tokens: agent.session.maxHistoryTokens,
-          max_tool_result_tokens: agent.session.maxToolResultTokens,
-        },
-      },
-    },
-    hash: agent.hash,
-  };
-}
-
-function modelOf(model: ModelRef): object {
-  return {
-    provider: model.provider,
-    name: model.name,
-    base_url: model.baseUrl,
-    temperature: model.temperature,
-    max_input_tokens: model.maxInputTokens,
-    max_output_tokens: model.maxOutputTokens,
-  };
 }

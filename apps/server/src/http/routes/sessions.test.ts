@@ -80,6 +80,8 @@ describe('agents', () => {
         soul: 'A soul.',
         model: { provider: 'echo', max_output_tokens: 100, fallback: [] },
         session: { turn_timeout: '90s', context: { max_history_tokens: 1000 } },
+        access: { dm: { policy: 'pairing' } },
+        tools: [],
       },
     });
     expect(reply.text).not.toContain('/agents/helper');
