@@ -12,7 +12,7 @@ import {
   withOthers,
 } from './deliveries.ts';
 import { waitsForPeople } from './evolve-calls.ts';
-import { evolve, workedMs } from './evolve.ts';
+import { evolve } from './evolve.ts';
 import type { Facts } from './facts.ts';
 import { outId } from './derived-id.ts';
 import { chatOf, findMessage, MAX_WINDOWS, receive } from './receive.ts';
@@ -37,6 +37,7 @@ import {
   settleCalls,
   skipExcess,
 } from './tool-calls.ts';
+import { workedMs } from './working-time.ts';
 
 /**
  * The events that an input causes, stamped and in order; none where it changes nothing. Never

@@ -1,7 +1,7 @@
 import { mayBegin } from './evolve-calls.ts';
-import { workedMs } from './evolve.ts';
 import type { SessionInput } from './session-input.ts';
 import type { Chat, OpenCall, OpenDelivery, SessionState } from './state.ts';
+import { workedMs } from './working-time.ts';
 
 /** Work that a state owes the world. The key names the work, never the moment; each effect ends in one input. */
 export type Effect =
