@@ -2,7 +2,12 @@ import type { ScheduleView } from '@duragent/protocol';
 import { nextRun } from '../../core/schedule/due-runs.ts';
 import { ruleOf } from '../../core/schedule/run-log.ts';
 import type { Clock } from '../../ports/clock.ts';
-import type { RunLogState, StoredSchedule } from '../../ports/schedule-store.ts';
+import type {
+  RunLogState,
+  RunRecord,
+  ScheduleStore,
+  StoredSchedule,
+} from '../../ports/schedule-store.ts';
 
 /** After the first failure a run is tried again after so long, then after twice that … */
 const FIRST_BACKOFF_MS = 60_000;
@@ -45,6 +50,22 @@ export class ScheduleEntry {
     this.#plannedBy = this.stored;
     const hasBegun = log.settled !== null && log.rule === ruleOf(schedule);
     this.nextAt = hasBegun && !schedule.paused ? nextRun(schedule, log.settled ?? 0) : null;
+  }
+
+  /** Adds a record to its run log; nothing where it was removed. @throws as `ScheduleStore.append` */
+  async append(store: ScheduleStore, record: RunRecord): Promise<void> {
+    if (this.isGone) return;
+    this.adopt(await store.append(this.stored.schedule.id, record));
+  }
+
+  /** Does something of it, which keeps it busy meanwhile. */
+  async whileBusy(work: () => Promise<void>): Promise<void> {
+    this.isBusy = true;
+    try {
+      await work();
+    } finally {
+      this.isBusy = false;
+    }
   }
 
   /** How long (ms) until there is something to do; 0 or less: there is now; null: nothing is to be expected. */
