@@ -31,7 +31,7 @@ import type { PolicyStore } from './ports/policy-store.ts';
 import type { Sandbox } from './ports/sandbox.ts';
 import type { Tool } from './ports/tool.ts';
 import type { ToolOutputs } from './ports/tool-outputs.ts';
-import type { Logger } from './runtime/session-actor.ts';
+import type { Logger } from './runtime/logger.ts';
 import type { SessionRegistry } from './runtime/session-registry.ts';
 import { artifactTool } from './runtime/tools/artifact.ts';
 import { askUserTool } from './runtime/tools/ask-user.ts';

@@ -11,7 +11,8 @@ import { mayApprove } from '../core/approvers.ts';
 import type { AgentCatalog } from '../ports/agent-catalog.ts';
 import type { Agent } from '../core/agent.ts';
 import { chatKey } from '../core/session/chat-key.ts';
-import type { Logger, SessionActor } from './session-actor.ts';
+import type { Logger } from './logger.ts';
+import type { SessionActor } from './session-actor.ts';
 import type { SessionRegistry } from './session-registry.ts';
 
 /** Records behind the newest that are looked through for one that was decided. */

@@ -1,5 +1,5 @@
 import { DuragentError, type ReloadReport } from '@duragent/protocol';
-import type { Logger } from './session-actor.ts';
+import type { Logger } from './logger.ts';
 
 /** How much of a fault is shown to whoever asks how the server is, in UTF-16 units. */
 const MAX_FAULT = 500;

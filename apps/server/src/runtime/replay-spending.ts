@@ -1,6 +1,6 @@
 import type { SettledCall } from '../core/budget/settled-call.ts';
 import { SpendingReader } from '../core/budget/spending.ts';
-import type { Logger } from './session-actor.ts';
+import type { Logger } from './logger.ts';
 import type { SessionRegistry } from './session-registry.ts';
 
 /** Records that are read at once. */

@@ -1,5 +1,6 @@
 import { type Clock, sleep } from '../ports/clock.ts';
-import type { Logger, SessionActor } from './session-actor.ts';
+import type { Logger } from './logger.ts';
+import type { SessionActor } from './session-actor.ts';
 
 /** Turns that go on at once after a start. */
 const AT_ONCE = 4;

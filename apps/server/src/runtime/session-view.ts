@@ -1,5 +1,6 @@
 import type { SessionStatus, SessionView, TurnState } from '@duragent/protocol';
 import { addressOf } from '../core/session/chat-key.ts';
+import type { Chat, DeadDelivery, OpenDelivery, SessionState } from '../core/session/state.ts';
 import type { SessionSummary } from '../core/session/summary.ts';
 import type { Quarantine } from '../ports/session-store.ts';
 
@@ -23,6 +24,28 @@ export function viewOf(summary: SessionSummary, presence: Presence): SessionView
     clients: presence.clients,
     ...(presence.quarantine ? { quarantine: presence.quarantine } : {}),
   };
+}
+
+/** What a session owes to chats, and what died and may be tried again. */
+export interface Outbox {
+  owed: readonly OpenDelivery[];
+  dead: readonly DeadDelivery[];
+  /** What died before that, as far as it is in the log only; null: nothing. */
+  older: SessionState['olderDead'];
+  chats: readonly Chat[];
+}
+
+/** What a state says of its chats' deliveries. */
+export function outboxOf({ deliveries, dead, olderDead, chats }: SessionState): Outbox {
+  return { owed: deliveries, dead, older: olderDead, chats };
+}
+
+/** The approvals and questions that are open, with the seq of the record that asks. */
+export function openRequests({ turn }: SessionState): { id: string; seq: number }[] {
+  return (turn?.calls ?? []).flatMap(({ status, approval, question, seq }) => {
+    const id = approval?.approval ?? question?.question;
+    return status === 'asked' && id !== undefined ? [{ id, seq }] : [];
+  });
 }
 
 /** A chat without what only the session needs to know of it. */

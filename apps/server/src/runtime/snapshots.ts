@@ -1,7 +1,7 @@
 import { type Fold, packState } from '../core/session/fold.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { SessionLog } from '../ports/session-store.ts';
-import type { Logger } from './session-actor.ts';
+import type { Logger } from './logger.ts';
 
 /** Events between two snapshots … */
 const EVERY = 50;

@@ -10,7 +10,7 @@ import { chatKey } from '../../core/session/chat-key.ts';
 import type { ArtifactStore } from '../../ports/artifact-store.ts';
 import { type Clock, sleep } from '../../ports/clock.ts';
 import type { InboxEntry } from '../../ports/inbox.ts';
-import type { Logger } from '../session-actor.ts';
+import type { Logger } from '../logger.ts';
 import type { ChatPlace } from './bindings.ts';
 import { artifactIdOf, type ChatSessions } from './chat-sessions.ts';
 import { type Judgement, placeOf } from './judge.ts';

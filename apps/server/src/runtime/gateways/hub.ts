@@ -9,7 +9,7 @@ import type { Clock } from '../../ports/clock.ts';
 import type { GatewayRunner, GatewaySpec, GatewayStatus } from '../../ports/gateway.ts';
 import type { InboxEntry, InboxStore } from '../../ports/inbox.ts';
 import type { Chats, PartToSend } from '../chats.ts';
-import type { Logger } from '../session-actor.ts';
+import type { Logger } from '../logger.ts';
 import type { SessionRegistry } from '../session-registry.ts';
 import { runSlashCommand, type SlashDeps } from '../slash-commands.ts';
 import { type AccountDeps, GatewayAccount } from './account.ts';

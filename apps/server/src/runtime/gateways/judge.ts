@@ -10,7 +10,7 @@ import type { AccessBook, AccessStore } from '../../ports/access-store.ts';
 import type { AgentCatalog } from '../../ports/agent-catalog.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Disposition } from '../../ports/inbox.ts';
-import type { Logger } from '../session-actor.ts';
+import type { Logger } from '../logger.ts';
 import type { ChatBindings, ChatPlace } from './bindings.ts';
 
 /** How long a list of the agents' names is good for, in ms. */

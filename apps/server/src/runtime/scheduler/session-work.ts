@@ -1,5 +1,6 @@
 import { DuragentError } from '@duragent/protocol';
-import { hashKey, type SessionActor } from '../session-actor.ts';
+import { hashKey } from '../hash-key.ts';
+import type { SessionActor } from '../session-actor.ts';
 import type { SessionRegistry } from '../session-registry.ts';
 import type { Chat, ScheduledWork } from './scheduled-work.ts';
 

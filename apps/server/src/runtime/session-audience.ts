@@ -1,0 +1,146 @@
+import type { Answer, MessageAccepted } from '@duragent/protocol';
+import type { Clock } from '../ports/clock.ts';
+import type { SessionLog } from '../ports/session-store.ts';
+import type { AgentInUse } from './agent-in-use.ts';
+import { AnswerTracker } from './answer-tracker.ts';
+import { Attendance } from './attendance.ts';
+import type { Feed, Frame } from './feed.ts';
+import { followSession } from './follow-session.ts';
+import { stopping } from './refusals.ts';
+import type { SessionJournal } from './session-journal.ts';
+import type { ShownChats } from './shown-chats.ts';
+
+/** The session that is followed. */
+interface Followed {
+  clock: Clock;
+  journal: Pick<SessionJournal, 'now' | 'over' | 'failure'>;
+  log: SessionLog;
+  feed: Feed;
+  shown: ShownChats;
+  agent: Pick<AgentInUse, 'latest'>;
+  start: () => Promise<void>;
+  /** Submits that somebody has come, or that everyone has left. */
+  submit: (input: { type: 'attach' | 'detach' }) => void;
+  /** Somebody used it until now. */
+  touch: () => void;
+}
+
+/** How a session is followed. */
+export interface FollowOptions {
+  /** The seq that the first event comes after. */
+  after: number;
+  signal: AbortSignal;
+  /** Whether the reader counts as attached; without it, it does. */
+  presence?: boolean;
+}
+
+/** Those who follow one session: clients that read it, and chats that show it. */
+export class SessionAudience {
+  readonly #session: Followed;
+  readonly #attendance: Attendance;
+  /** Those who read it, attached or not. */
+  #readers = 0;
+  /** Chats that can be reached, as the attendance knows them. */
+  #chatsPresent = 0;
+
+  constructor(session: Followed) {
+    this.#session = session;
+    this.#attendance = new Attendance(session.clock, () => session.submit({ type: 'detach' }));
+  }
+
+  /** Clients attached now, and chats that can be reached. */
+  get clients(): number {
+    return this.#attendance.clients;
+  }
+
+  /** Whether anybody reads it, attached or not. */
+  get isRead(): boolean {
+    return this.#readers > 0;
+  }
+
+  /** The turn that everyone left a while ago; null: somebody is there, or it began later. */
+  get leftTurn(): string | null {
+    return this.#attendance.leftTurn;
+  }
+
+  /** Somebody speaks to the turn that was left. */
+  heard(): void {
+    this.#attendance.heard();
+  }
+
+  /** The chats' gateways have come or gone, or other chats show it. */
+  presenceChanged(): void {
+    const { journal, shown, feed, submit } = this.#session;
+    const { turn } = journal.now.state;
+    const present = shown.present(journal.now.state);
+    if (present === this.#chatsPresent) return;
+    const came = present > this.#chatsPresent;
+    this.#chatsPresent = present;
+    this.#attendance.setChats(present, turn?.turn ?? null);
+    feed.clients = this.clients;
+    if (came && turn?.paused === 'disconnected') submit({ type: 'attach' });
+  }
+
+  /**
+   * Waits until the turn that answers a message has ended; counts as attached meanwhile. Rejects
+   * with the signal's reason, and with `draining` when the server stops first.
+   */
+  async answer(message: MessageAccepted, options: { signal: AbortSignal }): Promise<Answer> {
+    const tracker = this.track(message);
+    for await (const frame of this.subscribe({ after: message.seq - 1, signal: options.signal })) {
+      const answer = frame.kind === 'event' ? tracker.see(frame.record.event) : null;
+      if (answer) return answer;
+    }
+    options.signal.throwIfAborted();
+    throw this.#session.journal.failure ?? stopping();
+  }
+
+  /** Follows the turn that answers a message, for readers of `subscribe`. */
+  track(message: MessageAccepted): AnswerTracker {
+    const { journal, agent } = this.#session;
+    const { turn, settings } = journal.now.state;
+    const mode = turn?.queue ?? settings.queue ?? agent.latest?.access.queue.mode;
+    return new AnswerTracker(message, mode ?? 'steer');
+  }
+
+  /**
+   * Events after `after`, once each and in order, then live ones with the deltas between them,
+   * until the signal aborts or the session is closed. A client that reads counts as attached
+   * unless `presence` is false. @throws DuragentError when the session can no longer be written.
+   */
+  async *subscribe(options: FollowOptions): AsyncGenerator<Frame> {
+    const { journal, feed, log, start } = this.#session;
+    const isPresent = options.presence !== false;
+    this.#readers += 1;
+    if (isPresent) this.#enter();
+    try {
+      await start();
+      const signals = [options.signal, journal.over];
+      yield* followSession(feed, log, { after: options.after, signals });
+      if (journal.failure && !options.signal.aborted) throw journal.failure;
+    } finally {
+      this.#readers -= 1;
+      if (isPresent) this.#leave();
+    }
+  }
+
+  /** Nobody's leaving counts any more. */
+  close(): void {
+    this.#attendance.close();
+  }
+
+  #enter(): void {
+    const { journal, feed, submit } = this.#session;
+    this.#attendance.enter();
+    feed.clients = this.clients;
+    if (journal.now.state.turn?.paused === 'disconnected') submit({ type: 'attach' });
+  }
+
+  #leave(): void {
+    const { journal, feed, touch } = this.#session;
+    touch();
+    if (journal.over.aborted) return;
+    this.#attendance.leave(journal.now.state.turn?.turn ?? null);
+    feed.clients = this.clients;
+  }
+}
