@@ -2,11 +2,9 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { createHash } from 'node:crypto';
 import type { OutboxEntry, OutboxPage } from '@duragent/protocol';
-import type {
-  CausedUpdate,
-  ShownMessage,
-  TelegramControl,
-} from '../../gateways/telegram/simulator/control.ts';
+import type { TelegramControl } from '../../gateways/telegram/simulator/control.ts';
+import type { ShownMessage } from '../../gateways/telegram/simulator/control/sight.ts';
+import type { CausedUpdate } from '../../gateways/telegram/simulator/control/witness.ts';
 import type { Api } from '../support/api.ts';
 import { eventsOf, type LogReading, readAllLogs } from '../support/session-log.ts';
 import type { GivenAnswer } from './answers.ts';

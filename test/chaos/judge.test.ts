@@ -1,6 +1,6 @@
 import type { SessionEvent } from '@duragent/protocol';
 import { describe, expect, test } from 'vitest';
-import type { ShownMessage } from '../../gateways/telegram/simulator/control.ts';
+import type { ShownMessage } from '../../gateways/telegram/simulator/control/sight.ts';
 import { answerOf } from './answers.ts';
 import type { Said } from './crowd.ts';
 import type { Evidence } from './evidence.ts';

@@ -1,5 +1,5 @@
 import type { Delivery, EventOf, SessionEvent } from '@duragent/protocol';
-import type { ShownMessage } from '../../gateways/telegram/simulator/control.ts';
+import type { ShownMessage } from '../../gateways/telegram/simulator/control/sight.ts';
 import { eventsOf, settledFaults, textOf, type LogReading } from '../support/session-log.ts';
 import { marksOf, wordsOf } from './answers.ts';
 import type { Said } from './crowd.ts';

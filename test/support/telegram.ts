@@ -1,5 +1,5 @@
 import type { GatewayView, OutboxPage, SessionEvent, SessionView } from '@duragent/protocol';
-import type { ShownMessage } from '../../gateways/telegram/simulator/control.ts';
+import type { ShownMessage } from '../../gateways/telegram/simulator/control/sight.ts';
 import {
   startTelegramSimulator,
   type TelegramSimulator,
@@ -9,7 +9,7 @@ import { type Run, type Server, Workspace } from './duragent.ts';
 import { readAllLogs, settledFaults, textOf } from './session-log.ts';
 import { until } from './until.ts';
 
-export type { ShownMessage } from '../../gateways/telegram/simulator/control.ts';
+export type { ShownMessage } from '../../gateways/telegram/simulator/control/sight.ts';
 
 /**
  * What `agent.yaml` says of who may speak with a bot: everybody, unless there are other lines, and

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { TelegramControl } from './control.ts';
+import { createControl, type TelegramControl } from './control.ts';
 import { FaultScript } from './faults.ts';
 import { RateLimits } from './limits.ts';
 import { updateTypes } from './update-queue.ts';
@@ -118,7 +118,7 @@ describe('a recorded update', () => {
     };
     const world = new World(options);
     const limits = new RateLimits(world.clock, 'off');
-    const control = new TelegramControl({
+    const control = createControl({
       world,
       faults: new FaultScript(1),
       limits,

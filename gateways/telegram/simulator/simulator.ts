@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { answer, BotApi, type CallHook, refusalBody, type HttpAnswer } from './bot-api.ts';
 import { runControl } from './control-http.ts';
-import { TelegramControl } from './control.ts';
+import { createControl, type TelegramControl } from './control.ts';
 import { FaultScript } from './faults.ts';
 import { RateLimits, type LimitsMode } from './limits.ts';
 import { readParameters } from './parameters.ts';
@@ -56,7 +56,7 @@ export async function startTelegramSimulator(
   const limits = new RateLimits(world.clock, mode);
   const faults = new FaultScript(seed);
   const api = new BotApi(world, faults, limits, options.onCall);
-  const control = new TelegramControl({ world, faults, limits, calls: () => api.calls });
+  const control = createControl({ world, faults, limits, calls: () => api.calls });
 
   const server = createServer((request, response) => {
     // A client that leaves at any moment is an ordinary case here.
