@@ -159,7 +159,10 @@ const table: Table = {
   },
 };
 
-/** The one shape of the gateways: what each has in `src/`, tests apart. */
+/**
+ * The one shape of the gateways: what each has in `src/`, tests apart. What one of them is made of
+ * may stand in a folder of its name.
+ */
 const gatewayFiles = ['format.ts', 'gateway.ts', 'inbound.ts', 'main.ts', 'outbound.ts'];
 
 const server = 'apps/server/src';
@@ -381,6 +384,10 @@ describe('the checker bites', () => {
     expect(misshapenGateways(files.slice(1))).toEqual(['slack']);
     const more = { path: 'gateways/slack/src/more.ts', text: '' };
     expect(misshapenGateways([...files, more])).toEqual(['slack']);
+    const part = { path: 'gateways/slack/src/outbound/pace.ts', text: '' };
+    expect(misshapenGateways([...files, part])).toEqual([]);
+    const stray = { path: 'gateways/slack/src/more/pace.ts', text: '' };
+    expect(misshapenGateways([...files, stray])).toEqual(['slack']);
   });
 
   test('and names file, line and what is wrong', () => {
@@ -400,6 +407,8 @@ function misshapenGateways(all: Source[]): string[] {
     const match = /^gateways\/([^/]+)\/src\/(.+)$/.exec(source.path);
     if (match?.[1] === undefined || match[2] === undefined || match[2].endsWith('.test.ts'))
       continue;
+    const [folder, inside] = match[2].split('/');
+    if (inside !== undefined && gatewayFiles.includes(`${folder}.ts`)) continue;
     files.set(match[1], [...(files.get(match[1]) ?? []), match[2]]);
   }
   return [...files]

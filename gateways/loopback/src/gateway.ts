@@ -18,7 +18,8 @@ import pino from 'pino';
 import manifest from '../package.json' with { type: 'json' };
 import { readConfig, type LoopbackConfig, type Post } from './format.ts';
 import { checkHost, checkToken, readJson, readMessage, readPress } from './inbound.ts';
-import { Chats, Webhook } from './outbound.ts';
+import { Webhook } from './outbound/webhook.ts';
+import { Chats } from './outbound.ts';
 
 /** Messages and presses that wait for the server's ack. */
 const MAX_UNACKED = 256;
@@ -188,7 +189,7 @@ export class LoopbackGateway implements GatewayHandlers {
       case '///': {
         allow(request, 'GET');
         const { name, version } = manifest;
-        sendJson(response, 200, { gateway: name, version, last: chats.lastChange });
+        sendJson(response, 200, { gateway: name, version, last: chats.posts.lastChange });
         return;
       }
       case 'messages//':
@@ -206,15 +207,15 @@ export class LoopbackGateway implements GatewayHandlers {
       }
       case 'chats//': {
         allow(request, 'GET');
-        sendJson(response, 200, { chats: chats.chats(), last: chats.lastChange });
+        sendJson(response, 200, { chats: chats.posts.chats(), last: chats.posts.lastChange });
         return;
       }
       case 'chats/*/messages': {
         allow(request, 'GET');
         const after = readCount(url, 'after', Number.MAX_SAFE_INTEGER);
-        const found = (): Post[] => chats.changes(second ?? '', after);
+        const found = (): Post[] => chats.posts.changes(second ?? '', after);
         await this.#wait(readWait(url), response, () => found().length > 0);
-        sendJson(response, 200, { messages: found(), last: chats.lastChange });
+        sendJson(response, 200, { messages: found(), last: chats.posts.lastChange });
         return;
       }
       case 'events//': {
@@ -240,7 +241,7 @@ export class LoopbackGateway implements GatewayHandlers {
     this.#unacked += 1;
     try {
       const arrival = {
-        messageId: chats.newId('u'),
+        messageId: chats.posts.newId('u'),
         at: new Date().toISOString(),
         mediaDir,
       };
@@ -327,7 +328,7 @@ export class LoopbackGateway implements GatewayHandlers {
     response.once('close', () => this.#streams.delete(response));
     // Without `after` a stream begins now.
     if (!url.searchParams.has('after')) return;
-    for (const post of this.#get().chats.changes(null, after)) {
+    for (const post of this.#get().chats.posts.changes(null, after)) {
       response.write(frame('message', post, post.change));
     }
   }

@@ -34,7 +34,7 @@ async function post(chats: Chats, content: string, more: object = {}): Promise<s
 }
 
 function shown(chats: Chats): Post[] {
-  return chats.changes('c', 0);
+  return chats.posts.changes('c', 0);
 }
 
 describe('a message', () => {
@@ -232,7 +232,7 @@ describe('what is kept', () => {
     expect(shown(after)).toMatchObject([{ text: 'kept', message_id: id }]);
     expect(await post(after, 'kept', { nonce: 'n' })).toBe(id);
     expect(await post(after, 'new')).not.toBe(id);
-    expect(after.lastChange).toBe(2);
+    expect(after.posts.lastChange).toBe(2);
     expect(statSync(config.state_file).mode & 0o777).toBe(0o600);
   });
 
@@ -240,12 +240,12 @@ describe('what is kept', () => {
     const chats = open();
     const first = await post(chats, 'first');
     await post(chats, 'second');
-    const { lastChange } = chats;
+    const { lastChange } = chats.posts;
     const about = { request_id: 'r', chat_id: 'c', message_id: first };
     await chats.request({ type: 'edit_message', ...about, content: 'edited', format: 'text' });
-    expect(chats.changes('c', lastChange).map(({ text }) => text)).toEqual(['edited']);
-    expect(chats.changes('c', chats.lastChange)).toEqual([]);
+    expect(chats.posts.changes('c', lastChange).map(({ text }) => text)).toEqual(['edited']);
+    expect(chats.posts.changes('c', chats.posts.lastChange)).toEqual([]);
     // A number of a run whose posts are forgotten.
-    expect(chats.changes('c', 999)).toHaveLength(2);
+    expect(chats.posts.changes('c', 999)).toHaveLength(2);
   });
 });
