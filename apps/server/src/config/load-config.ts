@@ -1,7 +1,6 @@
 import { DuragentError, type OnDisconnect } from '@duragent/protocol';
 import { homedir, userInfo } from 'node:os';
-import { isAbsolute, join, relative, resolve } from 'node:path';
-import { parseEnv } from 'node:util';
+import { join, resolve } from 'node:path';
 import type { z } from 'zod';
 import type { FileFault } from '../core/agent.ts';
 import { type BudgetLimits, limitsOf } from '../core/budget/limits.ts';
@@ -12,7 +11,6 @@ import {
   configFileSchema,
   hostSchema,
   keysWithoutEffect,
-  oldNames,
   pathSchema,
   portSchema,
   tokenSchema,
@@ -26,18 +24,17 @@ import {
   readSettings,
   type ModelKeys,
 } from './environment.ts';
-import { expandHome, findConfig, type ConfigPlace } from './find-config.ts';
+import { expandHome, findConfig } from './find-config.ts';
 import {
-  gatewayFaults,
   gatewaySecrets,
   gatewaysOf,
   gatewayWarnings,
   type GatewaySettings,
 } from './gateway-settings.ts';
+import { readConfigFiles } from './read-config-files.ts';
 import { routesOf, routeWarnings } from './route-settings.ts';
 import type { Environment } from './substitute.ts';
-import { readTextFile } from './text-file.ts';
-import { readYaml, type GoodReading, type YamlReading } from './yaml-file.ts';
+import type { GoodReading } from './yaml-file.ts';
 
 /** What was typed; each goes before the environment and the file. */
 export interface ConfigFlags {
@@ -150,10 +147,8 @@ export async function loadConfig(options: {
     const message = 'there is no duragent.yaml here; make one, or name it with --config';
     throw new DuragentError('config_invalid', message);
   }
-  const { env, faults: dotenvFaults } = await readDotenv(place, options.env, cwd);
-  const reading = await readConfigFile(place, env, cwd);
+  const { env, reading, faults } = await readConfigFiles(place, options.env, cwd);
   const { settings, faults: variableFaults } = readSettings(env);
-  const faults = [...dotenvFaults, ...(reading.ok ? crossFaults(reading) : reading.faults)];
   if (!reading.ok || faults.length > 0 || variableFaults.length > 0) {
     throw new DuragentError(
       'config_invalid',
@@ -271,44 +266,6 @@ function readFlags(flags: ConfigFlags) {
   };
 }
 
-/** The environment with what the `.env` beside the file adds. */
-async function readDotenv(place: ConfigPlace, env: Environment, cwd: string) {
-  if (place.file === null) return { env, faults: [] };
-  const file = join(place.base, '.env');
-  const reading = await readTextFile(file);
-  if (reading.ok) return { env: { ...parseEnv(reading.text), ...env }, faults: [] };
-  return { env, faults: reading.missing ? [] : [startOf(shownPath(file, cwd), reading.reason)] };
-}
-
-async function readConfigFile(
-  { file }: ConfigPlace,
-  env: Environment,
-  cwd: string,
-): Promise<YamlReading<ConfigFile>> {
-  const shown = file === null ? '' : shownPath(file, cwd);
-  const options = { env, renames: oldNames };
-  if (file === null) return readYaml('', shown, configFileSchema, options);
-  const reading = await readTextFile(file);
-  if (reading.ok) return readYaml(reading.text, shown, configFileSchema, options);
-  return { ok: false, faults: [startOf(shown, reading.reason)] };
-}
-
-/** Faults of values that are good by themselves. */
-function crossFaults(reading: GoodReading<ConfigFile>): FileFault[] {
-  const { value, at } = reading;
-  const { server, gateways } = value;
-  const faults: (FileFault | null)[] = [];
-  if (at(['server', 'port'], '') !== null && server.port !== gateways.http.port) {
-    const message = `gateways.http.port and server.port are one setting, and server.port is ${server.port}; remove one of them`;
-    faults.push(at(['gateways', 'http', 'port'], message));
-  }
-  if (!gateways.http.enabled && !gateways.cli.enabled && gateways.external.length === 0) {
-    const message = 'nothing could reach this server; enable gateways.http or gateways.cli';
-    faults.push(at(['gateways'], message));
-  }
-  return [...faults, ...gatewayFaults(reading)].filter((fault) => fault !== null);
-}
-
 function filePort({ value, at }: GoodReading<ConfigFile>): number {
   const { server, gateways } = value;
   return at(['gateways', 'http', 'port'], '') === null ? server.port : gateways.http.port;
@@ -352,13 +309,4 @@ function formatAll(warnings: readonly (FileFault | null)[]): string[] {
 /** A fault as people read it: `file:line:column: text`. */
 export function formatFault({ file, line, column, message }: FileFault): string {
   return `${file}:${line}:${column}: ${message}`;
-}
-
-function startOf(file: string, message: string): FileFault {
-  return { file, line: 1, column: 1, message };
-}
-
-function shownPath(file: string, cwd: string): string {
-  const path = relative(cwd, file);
-  return path.startsWith('..') || isAbsolute(path) ? file : path;
 }
