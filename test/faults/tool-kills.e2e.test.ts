@@ -1,7 +1,5 @@
-import { readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { setImmediate as nextTick } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { commandOf } from '../chaos/processes.ts';
 import { runToolCampaign, tidyModes } from '../chaos/tools-campaign.ts';
@@ -9,6 +7,7 @@ import { killAll, processesIn } from '../chaos/tools-processes.ts';
 import { tellToolStory } from '../chaos/tools-story.ts';
 import { bash, toolAgent } from '../support/consent.ts';
 import { Workspace } from '../support/duragent.ts';
+import { freezeBelow, thaw } from '../support/freeze-below.ts';
 import { ToolLedger } from '../support/tool-ledger.ts';
 import { until } from '../support/until.ts';
 
@@ -34,9 +33,7 @@ test.skipIf(modes.length === 0)(
 
 /** How often each moment of a start is tried. */
 const TRIES = 3;
-/** How often a process is looked for without a pause. */
-const LOOKS = 1_000;
-/** And how often it has to be missing. */
+/** How often a process has to be missing. */
 const LOOKS_AFTER = 50;
 /** Says nothing, so that nobody who is gone has to hear it. */
 const COMMAND = 'sleep 31';
@@ -73,7 +70,7 @@ describe.each(modes)('a command in %s', (mode) => {
         const frozen = await freezeBelow(run.pid, depth);
         run.child.kill('SIGKILL');
         await until('the server is dead', () => !run.isRunning);
-        process.kill(frozen, 'SIGCONT');
+        thaw(frozen);
         // Process 1 of bubblewrap may wait for ever for one that is dead: it runs nothing.
         const runs = (): boolean =>
           processesIn(path.dirname(workspace.dir)).some((pid) => commandOf(pid) === COMMAND);
@@ -87,29 +84,3 @@ describe.each(modes)('a command in %s', (mode) => {
     },
   );
 });
-
-/** Stops a process as soon as it is there: the first child, or its first child. @returns its id. */
-async function freezeBelow(pid: number, depth: number): Promise<number> {
-  const deadline = performance.now() + 10_000;
-  while (performance.now() < deadline) {
-    await nextTick();
-    // Whatever else this process has to do would come too late.
-    for (let look = 0; look < LOOKS; look += 1) {
-      let at = pid;
-      for (let level = 0; level < depth && at > 0; level += 1) at = firstChildOf(at);
-      if (at === 0) continue;
-      process.kill(at, 'SIGSTOP');
-      return at;
-    }
-  }
-  throw new Error('no process was started');
-}
-
-/** 0: there is none. */
-function firstChildOf(pid: number): number {
-  try {
-    return Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ')[0]);
-  } catch {
-    return 0;
-  }
-}

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { spawn, type StdioOptions } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { chmod, mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -301,13 +301,15 @@ export function sandboxContract(name: string, makeHarness: () => Promise<Sandbox
         const place = { cwd: harness.workspace, env: { A: 'b' }, network: 'all' as const };
         const wrapped = await harness.sandbox.wrap(argv, { ...place, ...more });
         if ('fault' in wrapped) throw new Error(wrapped.fault);
-        const { file, args, ...options } = wrapped;
-        const child = spawn(file, args, { ...options, detached: true });
+        const { file, args, openGate, ...options } = wrapped;
+        const stdio: StdioOptions = ['pipe', 'pipe', 'pipe', 'pipe'];
+        const child = spawn(file, args, { ...options, stdio, detached: true });
+        openGate?.(child.stdio[3]);
         if (child.pid !== undefined) pids.push(child.pid);
         let output = '';
         let errors = '';
-        child.stdout.on('data', (chunk) => (output += String(chunk)));
-        child.stderr.on('data', (chunk) => (errors += String(chunk)));
+        child.stdout?.on('data', (chunk) => (output += String(chunk)));
+        child.stderr?.on('data', (chunk) => (errors += String(chunk)));
         const exited = new Promise((resolve) => child.once('exit', resolve));
         return { child, exited, output: () => output, errors: () => errors };
       }
@@ -315,9 +317,9 @@ export function sandboxContract(name: string, makeHarness: () => Promise<Sandbox
       test('lets it talk over its streams', async () => {
         const program = `echo "$A" >&2; while read -r line; do echo "got $line"; done`;
         const { child, exited, output, errors } = await start(['bash', '-c', program]);
-        child.stdin.write('one\n');
+        child.stdin?.write('one\n');
         await until('an answer', () => output() === 'got one\n');
-        child.stdin.end('two\n');
+        child.stdin?.end('two\n');
         await exited;
         await until('all of it', () => output() === 'got one\ngot two\n');
         expect(errors()).toBe('b\n');

@@ -73,6 +73,12 @@ export interface WrappedCommand {
   env: Record<string, string>;
   /** Where the wrapper itself starts. */
   cwd: string;
+  /**
+   * To be given what it has as its fourth stream, a pipe, once all is done that is to end it with
+   * who spawned it: it begins only then, so that it does not outlive one that is killed meanwhile.
+   * null: it needs no such stream and begins at once.
+   */
+  openGate: ((stream: unknown) => void) | null;
 }
 
 /** What the sandbox found out about itself by trying. */
@@ -111,7 +117,7 @@ export interface Sandbox extends AsyncDisposable {
   ): Promise<RunOutcome>;
 
   /**
-   * How a long-lived program is started in the sandbox by another; its three streams are its own.
+   * How a long-lived program is started in the sandbox by another; its first three streams are its own.
    * It is to be spawned `detached` and ended by `end`, and it dies with who spawned it, unless `keepAlive`.
    * `terminal`: it is given a terminal of its own, and may control it.
    * @returns what to spawn, or why it cannot be, in words for people.

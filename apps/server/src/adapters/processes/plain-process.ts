@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { spawn, type StdioOptions } from 'node:child_process';
 import { closeSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -78,7 +78,7 @@ export async function startPlain(
 }
 
 async function spawnWith(
-  { file, args, env, cwd }: WrappedCommand,
+  { file, args, env, cwd, openGate }: WrappedCommand,
   folder: string,
 ): Promise<
   { child: ReturnType<typeof spawn>; pid: number; outputs: Readable[] } | { fault: string }
@@ -87,7 +87,8 @@ async function spawnWith(
   const to = pipe?.writer ?? 'pipe';
   try {
     // In a session of its own: no key pressed in the server's terminal is for it.
-    const child = spawn(file, args, { env, cwd, stdio: ['pipe', to, to], detached: true });
+    const stdio: StdioOptions = ['pipe', to, to, openGate ? 'pipe' : 'ignore'];
+    const child = spawn(file, args, { env, cwd, stdio, detached: true });
     for (const stream of child.stdio) stream?.on('error', () => undefined);
     const { pid } = child;
     if (pid === undefined) {
@@ -95,6 +96,7 @@ async function spawnWith(
       pipe?.reader.destroy();
       return { fault: faultOf(error, file) };
     }
+    openGate?.(child.stdio[3]);
     // Later ones are signals that could not be sent.
     child.on('error', () => undefined);
     const { stdout, stderr } = child;

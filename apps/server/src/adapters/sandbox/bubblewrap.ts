@@ -15,7 +15,7 @@ import {
   privateFolders,
   RESOLVER_FILE,
 } from './hidden-places.ts';
-import { INIT_SCRIPT, requestFault, SHELL } from './launcher.ts';
+import { initScript, requestFault, SHELL } from './launcher.ts';
 import type { Launch, Launcher, LaunchRequest } from './launcher.ts';
 
 /** The places that make a sandbox; all paths are absolute. */
@@ -103,11 +103,10 @@ async function prepare(
         fault: `${request.cwd} is not in the workspace: commands run in ${machine.workspace} or a folder of it`,
       };
     }
-    const outputs = request.mergeOutput ? 'merged' : 'apart';
     const args = bubblewrapArguments({ ...request, cwd, rules, features: options.features });
     return {
       file: options.bwrap,
-      args: [...args, SHELL, '-c', INIT_SCRIPT[outputs], 'sh', ...request.argv],
+      args: [...args, SHELL, '-c', initScript(request), 'sh', ...request.argv],
       env: environment.env,
       cwd: '/',
     };

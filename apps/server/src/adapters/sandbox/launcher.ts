@@ -1,9 +1,10 @@
 import type { SandboxPlace } from '../../ports/sandbox.ts';
+import { GATE } from './gate.ts';
 
 /** What is to be started, and how. */
 export interface LaunchRequest extends SandboxPlace {
   argv: readonly string[];
-  /** Whether it dies with who spawned it. */
+  /** Whether it dies with who spawned it; it then begins when its gate is opened (`openGate`). */
   diesWithParent: boolean;
   /** Whether it stays in the terminal that it is started in. */
   terminal: boolean;
@@ -33,30 +34,25 @@ export interface Launcher {
 const CHECK = `command -v -- "$1" >/dev/null 2>&1 || { printf 'there is no program "%s" in this sandbox' "$1" >&2; exit 127; }`;
 
 /**
- * Whoever is to end a command with the server is asked for that on the way here (`--pdeathsig`,
- * `--kill-child`, `--die-with-parent`), and the kernel does not tell of a parent that died before.
- * So the shell says that it is there, and begins only when the server still answers.
- */
-const GATE = 'echo >&3; read -r go <&3 || exit 125; exec 3<&-';
-
-/**
  * What the shell does that starts a program. It joins the outputs, so what was on stderr before can
  * only come from those who start the program, never from itself. `exec`: the shell's own commands,
  * such as its `echo`, are not meant.
  */
-export const GROUP_SCRIPT = {
-  merged: `${CHECK}; exec "$@" 2>&1`,
-  apart: `${CHECK}; exec "$@"`,
-} as const;
+export function groupScript(request: LaunchRequest): string {
+  return [...beginning(request), 'exec "$@"'].join('; ');
+}
 
 /**
  * The same where the shell stays, as process 1 of a namespace: programs do not expect to be that
  * one, and with it all others end.
  */
-export const INIT_SCRIPT = {
-  merged: `${CHECK}; ${GATE}; exec 2>&1; (exec "$@"); exit $?`,
-  apart: `${CHECK}; (exec "$@"); exit $?`,
-} as const;
+export function initScript(request: LaunchRequest): string {
+  return [...beginning(request), '(exec "$@")', 'exit $?'].join('; ');
+}
+
+function beginning({ diesWithParent, mergeOutput }: LaunchRequest): string[] {
+  return [CHECK, ...(diesWithParent ? [GATE] : []), ...(mergeOutput ? ['exec 2>&1'] : [])];
+}
 
 /** Where the shell lies that starts programs. */
 export const SHELL = '/bin/sh';

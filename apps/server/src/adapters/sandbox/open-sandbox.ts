@@ -4,6 +4,7 @@ import type { RunOutcome, Sandbox, SandboxReport } from '../../ports/sandbox.ts'
 import { bubblewrapLauncher, type SandboxPlaces } from './bubblewrap.ts';
 import type { BubblewrapFeatures } from './bubblewrap-arguments.ts';
 import { findProgram } from './find-program.ts';
+import { openGate } from './gate.ts';
 import type { Launcher, LaunchRequest } from './launcher.ts';
 import { OutputPipes } from './output-pipes.ts';
 import { endTree, isAlive } from './process-tree.ts';
@@ -84,14 +85,16 @@ class ProvenSandbox implements Sandbox {
   }
 
   async wrap(...[argv, place]: Parameters<Sandbox['wrap']>): ReturnType<Sandbox['wrap']> {
+    const diesWithParent = place.keepAlive !== true;
     const prepared = await this.#prepare({
       ...place,
       argv,
-      diesWithParent: place.keepAlive !== true,
+      diesWithParent,
       terminal: place.terminal === true,
       mergeOutput: false,
     });
-    return 'fault' in prepared ? prepared : prepared.launch;
+    if ('fault' in prepared) return prepared;
+    return { ...prepared.launch, openGate: diesWithParent ? openGate : null };
   }
 
   async end(pid: number, graceMs = 500): Promise<void> {

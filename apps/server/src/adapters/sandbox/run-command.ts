@@ -1,7 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { Duplex, type Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { RunOutcome, SandboxCommand } from '../../ports/sandbox.ts';
+import { openGate } from './gate.ts';
 import type { Launch } from './launcher.ts';
 import { MAX_FILE_BYTES, OutputCapture } from './output-capture.ts';
 import type { OutputPipe, OutputPipes } from './output-pipes.ts';
@@ -19,8 +20,8 @@ const SLICE_MS = 100;
 const MAX_REASON_BYTES = 4096;
 
 /**
- * Spawns what a launcher prepared and sees it to its end. Never rejects. A launch joins the
- * outputs: what comes on stderr is why the program did not start.
+ * Spawns what a launcher prepared, to die with this process, and sees it to its end. Never rejects.
+ * A launch joins the outputs: what comes on stderr is why the program did not start.
  */
 export async function runCommand(
   launch: Launch,
@@ -34,10 +35,7 @@ export async function runCommand(
 ): Promise<RunOutcome> {
   const { signal, ownsNamespace } = options;
   const pipe = await options.pipes.open();
-  const started = startProcess(launch, pipe, {
-    hasInput: command.stdin !== undefined,
-    hasGate: ownsNamespace,
-  });
+  const started = startProcess(launch, pipe, command.stdin !== undefined);
   pipe?.closeWriter();
   if ('reason' in started) {
     pipe?.reader.destroy();
@@ -114,18 +112,13 @@ interface Started {
 function startProcess(
   launch: Launch,
   pipe: OutputPipe | null,
-  { hasInput, hasGate }: { hasInput: boolean; hasGate: boolean },
+  hasInput: boolean,
 ): Started | { reason: string } {
   try {
     const child = spawn(launch.file, launch.args, {
       cwd: launch.cwd,
       env: launch.env,
-      stdio: [
-        hasInput ? 'pipe' : 'ignore',
-        pipe?.writer ?? 'pipe',
-        'pipe',
-        ...(hasGate ? (['pipe'] as const) : []),
-      ],
+      stdio: [hasInput ? 'pipe' : 'ignore', pipe?.writer ?? 'pipe', 'pipe', 'pipe'],
       // In a session of its own: no key pressed in the server's terminal is for it.
       detached: true,
     });
@@ -145,13 +138,6 @@ function startProcess(
   } catch (error) {
     return { reason: spawnFault(error, launch) };
   }
-}
-
-/** Lets a command begin once it says that it would end with this process. */
-function openGate(gate: ChildProcess['stdio'][number] | undefined): void {
-  if (!(gate instanceof Duplex)) return;
-  gate.on('error', () => undefined);
-  gate.once('data', () => gate.end('\n'));
 }
 
 function spawnFault(error: unknown, launch: Launch): string {

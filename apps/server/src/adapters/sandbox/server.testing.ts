@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { spawn, type StdioOptions } from 'node:child_process';
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { openSandbox } from './open-sandbox.ts';
@@ -33,5 +33,7 @@ void sandbox.run(
 );
 const wrapped = await sandbox.wrap(argv, place);
 if ('fault' in wrapped) throw new Error(wrapped.fault);
-const { file, args, ...options } = wrapped;
-spawn(file, args, { ...options, detached: true, stdio: 'ignore' });
+const { file, args, openGate, ...options } = wrapped;
+const stdio: StdioOptions = ['ignore', 'ignore', 'ignore', 'pipe'];
+const child = spawn(file, args, { ...options, detached: true, stdio });
+openGate?.(child.stdio[3]);

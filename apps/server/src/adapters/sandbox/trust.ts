@@ -1,4 +1,4 @@
-import { requestFault, GROUP_SCRIPT, INIT_SCRIPT, SHELL } from './launcher.ts';
+import { groupScript, initScript, requestFault, SHELL } from './launcher.ts';
 import type { Launch, Launcher, LaunchRequest } from './launcher.ts';
 import { commandEnvironment } from './environment.ts';
 
@@ -59,8 +59,7 @@ function prepare(
     isRefusedVariable,
   });
   if ('fault' in environment) return environment;
-  const outputs = request.mergeOutput ? 'merged' : 'apart';
-  const script = (means === null ? GROUP_SCRIPT : INIT_SCRIPT)[outputs];
+  const script = means === null ? groupScript(request) : initScript(request);
   const argv = [SHELL, '-c', script, 'sh', ...request.argv];
   const wrapped = means === null ? argv : wrapInNamespace(means, noNetwork, request, argv);
   const [file = SHELL, ...args] = wrapped;

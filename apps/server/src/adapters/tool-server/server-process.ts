@@ -21,12 +21,17 @@ export interface ServerProcess {
 }
 
 /**
- * Starts a server. `env` is its whole environment.
+ * Starts a server. `env` is its whole environment. `openGate`: it begins when this has been given
+ * its fourth stream.
  * @throws Error of the system, with its `code`, when it cannot be started.
  */
 export type SpawnServer = (
   argv: readonly string[],
-  options: { env: Readonly<Record<string, string>>; cwd: string },
+  options: {
+    env: Readonly<Record<string, string>>;
+    cwd: string;
+    openGate?: ((stream: unknown) => void) | null;
+  },
 ) => Promise<ServerProcess>;
 
 /**
@@ -34,19 +39,21 @@ export type SpawnServer = (
  * what it gives is called when the group is gone.
  */
 export function spawnInGroups(watch: (group: number) => () => void): SpawnServer {
-  return async ([file = '', ...args], { env, cwd }) => {
+  return async ([file = '', ...args], { env, cwd, openGate = null }) => {
     const child = spawn(file, args, {
       env,
       cwd,
-      stdio: ['pipe', 'pipe', 'pipe'],
+      stdio: ['pipe', 'pipe', 'pipe', openGate ? 'pipe' : 'ignore'],
       detached: true,
     });
-    const { pid } = child;
-    if (pid === undefined) {
+    const { pid, stdin, stdout, stderr } = child;
+    if (pid === undefined || stdin === null || stdout === null || stderr === null) {
       await new Promise((_, reject) => child.once('error', reject));
       throw new Error(`${file} was not started`);
     }
     const release = watch(pid);
+    // Not before it is watched.
+    openGate?.(child.stdio[3]);
     for (const stream of child.stdio) stream?.on('error', () => undefined);
     // Such as a signal that could not be sent.
     child.on('error', () => undefined);
@@ -71,7 +78,7 @@ export function spawnInGroups(watch: (group: number) => () => void): SpawnServer
     const kill = (signal: NodeJS.Signals): void => {
       if (!isGone) signalGroup(signal);
     };
-    return { pid, stdin: child.stdin, stdout: child.stdout, stderr: child.stderr, exited, kill };
+    return { pid, stdin, stdout, stderr, exited, kill };
   };
 }
 
