@@ -55,7 +55,7 @@ export function rulesFor(facts: {
     onDisconnect: agent?.session.onDisconnect ?? settings.onDisconnect,
     approvalTimeoutMs: settings.approvalTimeoutMs,
     calls: lastCalls(facts.window),
-    ...consentsOf(facts.window),
+    ...sinceCalls(facts.window),
     requester: requesterOf(facts.window, facts.trigger),
     leftTurn: facts.leftTurn,
   };
@@ -79,14 +79,18 @@ function lastCalls(window: ConversationWindow): readonly ToolCall[] {
   return [];
 }
 
-/** What the open step's questions were answered, and what holds where they are not. */
-function consentsOf(window: ConversationWindow): Pick<Rules, 'answers' | 'defaults' | 'given'> {
+/** What became of the last calls: their results, what questions were answered, and what holds where they are not. */
+function sinceCalls(
+  window: ConversationWindow,
+): Pick<Rules, 'finished' | 'answers' | 'defaults' | 'given'> {
+  const finished = new Set<string>();
   const answers = new Map<string, string | null>();
   const defaults = new Map<string, string>();
   const given = new Map<string, GivenAnswer>();
   for (let i = window.events.length - 1; i >= 0; i -= 1) {
     const event = window.events[i];
     if (event?.type === 'assistant_message') break;
+    if (event?.type === 'tool_finished') finished.add(event.call);
     if (event?.type === 'user_message' && event.answers !== undefined) {
       given.set(event.answers, givenAnswer(event));
     }
@@ -95,7 +99,7 @@ function consentsOf(window: ConversationWindow): Pick<Rules, 'answers' | 'defaul
       defaults.set(event.call, event.default);
     }
   }
-  return { answers, defaults, given };
+  return { finished, answers, defaults, given };
 }
 
 /** The person of a chat whose message the open turn answers; of several the last. */

@@ -74,6 +74,7 @@ type Step =
 
 type DeliverEnd = 'delivered' | 'failed' | 'lost' | 'dead' | 'crash_before' | 'crash_after';
 
+const call = fc.constantFrom('read' as const, 'put' as const, 'write' as const, 'none' as const);
 const step: fc.Arbitrary<Step> = fc.oneof(
   {
     weight: 4,
@@ -121,9 +122,9 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     weight: 6,
     arbitrary: fc.record({
       do: fc.constant('answer' as const),
-      calls: fc.array(
-        fc.constantFrom('read' as const, 'put' as const, 'write' as const, 'none' as const),
-        { maxLength: 3 },
+      calls: fc.oneof(
+        { weight: 9, arbitrary: fc.array(call, { maxLength: 3 }) },
+        { weight: 1, arbitrary: fc.array(call, { minLength: 16, maxLength: 20 }) },
       ),
       summarize: fc.option(fc.nat(10)),
     }),
@@ -569,6 +570,46 @@ describe('any order of inputs and crashes', () => {
         expect(new Set(triggers).size).toBe(triggers.length);
       }),
       { numRuns: 2000 },
+    );
+  });
+
+  test('lets a step of more calls than may be made be killed twice: each has one result, and none with an effect runs twice', () => {
+    fc.assert(
+      fc.property(
+        fc.array(call, { minLength: MAX_CALLS - 1, maxLength: MAX_CALLS + 4 }),
+        fc.array(fc.nat(5), { maxLength: 2 * MAX_CALLS }),
+        fc.nat(),
+        fc.nat(),
+        (calls, picks, first, second) => {
+          const world = live({
+            steps: [],
+            queue: null,
+            overflow: 'drop_old',
+            onDisconnect: 'continue',
+          });
+          world.take({ do: 'say', handling: 'turn', key: null });
+          const before = world.events.length;
+          world.take({ do: 'answer', calls, summarize: null });
+          for (const pick of picks) {
+            world.take(pick % 2 === 0 ? { do: 'judge', pick, verdict: 0 } : { do: 'tool', pick });
+          }
+          for (const cut of [first, second]) {
+            // What ran was recorded before.
+            const durable = world.events.findLastIndex((event) => event.type === 'tool_started');
+            const kept = Math.max(before + 1, durable + 1);
+            world.crash(kept + (cut % (world.events.length - kept + 1)));
+          }
+          world.settle();
+          assertLegal(world.events);
+          const finished = world.events.filter((event) => event.type === 'tool_finished');
+          expect(finished).toHaveLength(calls.length);
+          for (const [id, times] of world.ran) {
+            const name = calls[Number(id.split('_').at(-1))];
+            if (name === 'write' || name === 'none') expect(times).toBe(1);
+          }
+        },
+      ),
+      { numRuns: 500 },
     );
   });
 

@@ -3,7 +3,7 @@ import type { Facts } from './facts.ts';
 import type { Rules } from './rules.ts';
 import type { SessionInput } from './session-input.ts';
 import { MAX_CRASH_RESUMES, type SessionState } from './state.ts';
-import { closeCutAnswers, closeCutCalls, expireStale, repeats } from './tool-calls.ts';
+import { closeCutAnswers, closeCutCalls, expireStale, repeats, skipExcess } from './tool-calls.ts';
 import { finishTurn, resume } from './turns.ts';
 
 /**
@@ -23,6 +23,7 @@ export function recover(
   const turn = state.turn;
   if (!turn || state.ended) return facts;
   const { openedSeq, outputs = {}, cut } = input;
+  facts.push(...skipExcess(turn.turn, rules.calls, rules.finished));
   facts.push(...closeCutAnswers(turn, rules), ...expireStale(turn, openedSeq, rules));
   if (turn.paused === 'drain') return [...facts, resume(turn, 'drain', cut)];
   if (turn.paused) return facts;

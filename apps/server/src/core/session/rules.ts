@@ -47,6 +47,8 @@ export interface Rules {
   approvalTimeoutMs: number;
   /** The tool calls of the last assistant message: their arguments, which the state does not hold. */
   calls: readonly ToolCall[];
+  /** Those that have their result. */
+  finished: ReadonlySet<string>;
   /** What people answered to questions, by call, and what holds when nobody does. */
   answers: ReadonlyMap<string, string | null>;
   defaults: ReadonlyMap<string, string>;

@@ -32,6 +32,7 @@ export function testRules(change: Partial<Rules> = {}): Rules {
     onDisconnect: 'continue',
     approvalTimeoutMs: 10 * 60 * 1000,
     calls: [],
+    finished: new Set(),
     answers: new Map(),
     defaults: new Map(),
     given: new Map(),
@@ -138,6 +139,7 @@ export class Drive {
     const events = decide(this.state, input, {
       ...this.rules,
       calls: answer?.type === 'assistant_message' ? answer.tool_calls : [],
+      finished: new Set(since.flatMap((one) => (one.type === 'tool_finished' ? [one.call] : []))),
       answers: new Map(
         since.flatMap((one) => (one.type === 'question_answered' ? [[one.call, one.answer]] : [])),
       ),

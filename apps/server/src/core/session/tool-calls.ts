@@ -22,9 +22,17 @@ export function settleCalls(turn: OpenTurn, rules: Rules): Facts {
   return [];
 }
 
-/** Calls of an answer that are one too many: they get their result at once. */
-export function skipExcess(turn: string, calls: readonly { call: string }[]): Facts {
-  return calls.slice(MAX_CALLS).map(({ call }) => ({
+/**
+ * Calls of an answer that are one too many: they get their result at once. `finished`: those that
+ * have it already, where the log was cut behind them.
+ */
+export function skipExcess(
+  turn: string,
+  calls: readonly { call: string }[],
+  finished: ReadonlySet<string> = new Set(),
+): Facts {
+  const left = calls.slice(MAX_CALLS).filter(({ call }) => !finished.has(call));
+  return left.map(({ call }) => ({
     type: 'tool_finished',
     turn,
     call,
