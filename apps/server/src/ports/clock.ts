@@ -29,3 +29,20 @@ export function sleep(clock: Clock, ms: number, signal: AbortSignal): Promise<vo
     signal.addEventListener('abort', stop, { once: true });
   });
 }
+
+/** The wall clock is looked at again after so long at the latest. */
+const LOOK_MS = 30_000;
+
+/**
+ * Waits for an instant of the wall clock, in ms since 1970. A machine that slept, whose timers stood
+ * still, is late by 30 s at most; a clock that is set back does not make it longer than it was at
+ * first. Rejects with the signal's reason when it aborts first.
+ */
+export async function sleepUntil(clock: Clock, at: number, signal: AbortSignal): Promise<void> {
+  const end = clock.monotonic() + at - clock.now();
+  for (let left = at - clock.now(); ;) {
+    await sleep(clock, Math.min(left, LOOK_MS), signal);
+    left = Math.min(at - clock.now(), end - clock.monotonic());
+    if (left <= 0) return;
+  }
+}

@@ -2,7 +2,7 @@ import type { Delivery, StoredEvent } from '@duragent/protocol';
 import type { Effect } from '../core/session/next.ts';
 import type { DeliveryEnd, SessionInput } from '../core/session/session-input.ts';
 import { isSpoken, spokenText } from '../core/session/spoken-text.ts';
-import { type Clock, sleep } from '../ports/clock.ts';
+import { type Clock, sleepUntil } from '../ports/clock.ts';
 import type { Chats, PartToSend } from './chats.ts';
 import type { EffectScope } from './effects.ts';
 
@@ -32,8 +32,9 @@ export async function deliver(
     return end({ outcome: 'dead', error: { code: 'internal', message } });
   }
   if (retry_at !== undefined) {
-    const wait = Math.min(Date.parse(retry_at) - clock.now(), MAX_WAIT_MS);
-    if (wait > 0) await sleep(clock, wait, signal);
+    const now = clock.now();
+    const at = Math.min(Date.parse(retry_at), now + MAX_WAIT_MS);
+    if (at > now) await sleepUntil(clock, at, signal);
   }
   const begin = async (): Promise<void> => {
     scope.busy();

@@ -5,7 +5,7 @@ import type { SessionInput } from '../core/session/session-input.ts';
 import type { Effect } from '../core/session/next.ts';
 import type { SessionState } from '../core/session/state.ts';
 import type { ConversationWindow } from '../core/session/window.ts';
-import { type Clock, sleep } from '../ports/clock.ts';
+import { type Clock, sleepUntil } from '../ports/clock.ts';
 import type { LanguageModel } from '../ports/language-model.ts';
 import { cutCall } from '../core/budget/cut-call.ts';
 import type { BudgetKeeper } from './budgets.ts';
@@ -132,7 +132,7 @@ export class EffectRunner {
       case 'run_tool':
         return this.#calls.run(effect, scope, signal);
       case 'wait_until':
-        await sleep(this.#clock, effect.at - this.#clock.now(), signal);
+        await sleepUntil(this.#clock, effect.at, signal);
         return effect.input;
       case 'deliver':
         return deliver(effect, scope, { chats: this.#chats, clock: this.#clock, signal });

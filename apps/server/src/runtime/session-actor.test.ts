@@ -180,6 +180,19 @@ describe('a turn', () => {
     expect(runtime.model.calls).toHaveLength(4);
   });
 
+  test('fails at its time also when the machine slept through it', async () => {
+    const hour = 3_600_000;
+    const session = { ...testAgent().session, turnTimeoutMs: hour };
+    const runtime = new TestRuntime({ agent: { session } });
+    const actor = await runtime.create();
+    const accepted = await say(actor, 'hi');
+    const answer = actor.answer(accepted, { signal: new AbortController().signal });
+    await runtime.model.call(1);
+    runtime.clock.suspend(hour);
+    await runtime.clock.advance(30_000);
+    expect(await answer).toMatchObject({ outcome: 'failed', error: { code: 'turn_timeout' } });
+  });
+
   test('waits for a place when too many models are called at once', async () => {
     const runtime = new TestRuntime({ maxConcurrent: 1 });
     const [one, two] = [await runtime.create(), await runtime.create()];

@@ -21,10 +21,12 @@ import { noBudgets, noOutputs, noSurroundings, testCalls } from './tools/testing
 /** A clock that only its test moves. */
 class ManualClock implements Clock {
   #now = Date.parse('2026-01-01T00:00:00.000Z');
+  /** How long the machine slept. */
+  #slept = 0;
   #timers: { at: number; callback: () => void }[] = [];
 
   now(): number {
-    return this.#now;
+    return this.#now + this.#slept;
   }
 
   monotonic(): number {
@@ -37,6 +39,11 @@ class ManualClock implements Clock {
     return () => {
       this.#timers = this.#timers.filter((one) => one !== timer);
     };
+  }
+
+  /** The machine sleeps: only the wall clock moves on. */
+  suspend(ms: number): void {
+    this.#slept += ms;
   }
 
   /** Moves on, firing what is due in order, with what it causes in between. */
