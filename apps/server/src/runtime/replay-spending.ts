@@ -1,30 +1,43 @@
+import { isKnownEvent, type StoredEvent } from '@duragent/protocol';
 import type { SettledCall } from '../core/budget/settled-call.ts';
 import { SpendingReader } from '../core/budget/spending.ts';
+import type { StoredRecord } from '../ports/session-store.ts';
 import type { Logger } from './logger.ts';
+import type { SessionActor } from './session-actor.ts';
 import type { SessionRegistry } from './session-registry.ts';
 
 /** Records that are read at once. */
 const PAGE = 1000;
+/** The same on the way back, and how many of earlier in a row end it: a clock may be set back a little. */
+const PAGE_BACK = 100;
+
+type Log = Pick<SessionActor, 'lastSeq' | 'read'>;
+
+interface ReplayDeps {
+  sessions: Pick<SessionRegistry, 'summaries'> & {
+    opened(session: string): Log | undefined;
+    open(session: string): Promise<Log>;
+  };
+  /** Of this process. */
+  epoch: number;
+  log: Logger;
+}
 
 /**
- * The model calls that the logs of sessions charge, of sessions that changed since an instant (ms
- * since 1970), as far as earlier processes recorded them. A log that cannot be read is told and left out.
+ * The model calls that the logs of sessions charge, of sessions that spent something and changed
+ * since an instant (ms since 1970), as far as earlier processes recorded them: those since then,
+ * and some before. A log that cannot be read is told and left out.
  */
 export async function* replaySpending(
   since: number,
-  deps: {
-    sessions: Pick<SessionRegistry, 'summaries' | 'open'>;
-    /** Of this process. */
-    epoch: number;
-    log: Logger;
-  },
+  deps: ReplayDeps,
 ): AsyncGenerator<SettledCall> {
   const changed = deps.sessions
     .summaries()
-    .filter(({ updated_at }) => Date.parse(updated_at) >= since);
+    .filter(({ updated_at, usage }) => usage.usd !== undefined && Date.parse(updated_at) >= since);
   for (const { session, agent } of changed) {
     try {
-      yield* callsOf(session, agent, deps);
+      yield* callsOf(session, agent, since, deps);
     } catch (error) {
       deps.log.warn({ session, err: error }, 'spending of the session not counted');
     }
@@ -34,20 +47,69 @@ export async function* replaySpending(
 async function* callsOf(
   session: string,
   agent: string,
-  { sessions, epoch }: { sessions: Pick<SessionRegistry, 'open'>; epoch: number },
+  since: number,
+  { sessions, epoch }: ReplayDeps,
 ): AsyncGenerator<SettledCall> {
-  const actor = await sessions.open(session);
+  // One that waits to go on after a start is read and not begun: that has a pace of its own.
+  const log = sessions.opened(session) ?? (await sessions.open(session));
   const reader = new SpendingReader({ session, agent }, () => null);
-  for (let after = 0; ;) {
-    const records = await actor.read(after, PAGE);
-    for (const { event } of records) {
-      // What this process records it charges itself.
-      if (event.epoch >= epoch) return;
-      const call = reader.add(event);
-      if (call) yield call;
+  const from = await startOf(log, since, epoch);
+  for await (const { event } of recordsOf(log, from, log.lastSeq)) {
+    // What this process records it charges itself.
+    if (event.epoch >= epoch) return;
+    const call = reader.add(event);
+    if (call) yield call;
+  }
+}
+
+/**
+ * The seq behind which all is that calls since an instant need: themselves, the beginning of their
+ * turns, and the messages that those answer.
+ */
+async function startOf(log: Log, since: number, epoch: number): Promise<number> {
+  const needed = new Needed();
+  let earlier = 0;
+  for (let end = log.lastSeq; end > 0;) {
+    const from = Math.max(0, end - PAGE_BACK);
+    for (const { event } of (await Array.fromAsync(recordsOf(log, from, end))).reverse()) {
+      const isSince = Date.parse(event.at) >= since;
+      earlier = isSince ? 0 : earlier + 1;
+      if (event.epoch < epoch) needed.note(event, isSince);
     }
-    const last = records.at(-1)?.event.seq;
-    if (last === undefined) return;
-    after = last;
+    if (earlier >= PAGE_BACK && needed.isEmpty) return from;
+    end = from;
+  }
+  return 0;
+}
+
+/** Beginnings that were not met yet, on the way back through a log. */
+class Needed {
+  readonly #turns = new Set<string>();
+  readonly #messages = new Set<string>();
+
+  get isEmpty(): boolean {
+    return this.#turns.size === 0 && this.#messages.size === 0;
+  }
+
+  note(event: StoredEvent, isSince: boolean): void {
+    if (!isKnownEvent(event)) return;
+    if (event.type === 'user_message') this.#messages.delete(event.message_id);
+    else if (event.type === 'turn_started') {
+      if (!this.#turns.delete(event.turn)) return;
+      for (const message of event.trigger) this.#messages.add(message);
+    } else if (isSince && 'usage' in event && event.type !== 'turn_finished') {
+      if (event.turn !== undefined) this.#turns.add(event.turn);
+    }
+  }
+}
+
+/** Records behind `after`, up to `last`. */
+async function* recordsOf(log: Log, after: number, last: number): AsyncGenerator<StoredRecord> {
+  for (let at = after; at < last;) {
+    const records = await log.read(at, Math.min(PAGE, last - at));
+    yield* records;
+    const read = records.at(-1)?.event.seq;
+    if (read === undefined) return;
+    at = read;
   }
 }
