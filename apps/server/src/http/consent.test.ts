@@ -176,6 +176,21 @@ const states: Record<string, { at: () => Promise<Asked>; status: number; code: s
     status: 409,
     code: 'conflict',
   },
+  'decided long ago': {
+    at: async () => {
+      const open = await openApproval('long ago');
+      expect((await decide(open, 'deny')).status).toBe(200);
+      await idle(open.session);
+      const actor = await sessions.open(open.session);
+      for (let i = 0; i < 2100; i += 1) {
+        const content = [{ type: 'text' as const, text: `${i}` }];
+        await actor.receive({ content, handling: 'silent', source: { kind: 'http' } });
+      }
+      return open;
+    },
+    status: 409,
+    code: 'conflict',
+  },
   expired: {
     at: async () => {
       const open = await openApproval('expired');

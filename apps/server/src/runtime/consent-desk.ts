@@ -15,8 +15,8 @@ import type { Logger } from './logger.ts';
 import type { SessionActor } from './session-actor.ts';
 import type { SessionRegistry } from './session-registry.ts';
 
-/** Records behind the newest that are looked through for one that was decided. */
-const SEARCHED = 2000;
+/** Records that are read at once to find one that is no longer open. */
+const PAGE = 1000;
 
 type Request = EventOf<'approval_requested'>;
 type Question = EventOf<'question_asked'>;
@@ -188,10 +188,7 @@ export class ConsentDesk {
     const open = actor.asked.find((one) => one.id === id);
     const event = open && (await recordOf(actor, open.seq));
     if (event) return event;
-    const from = Math.max(0, actor.lastSeq - SEARCHED);
-    for (const record of await actor.read(from, SEARCHED)) {
-      if (idOf(record.event) === id) throw notOpen(id);
-    }
+    if (await hasAsked(actor, id)) throw notOpen(id);
     throw new DuragentError(
       'not_found',
       `This session has asked nothing named ${id.slice(0, 60)}.`,
@@ -217,6 +214,20 @@ export class ConsentDesk {
       throw error;
     }
   }
+}
+
+/** Whether a session has ever asked this; the newest are looked at first. */
+async function hasAsked(actor: SessionActor, id: string): Promise<boolean> {
+  for (let end = actor.lastSeq; end > 0; end -= PAGE) {
+    for (let at = Math.max(0, end - PAGE); at < end;) {
+      const records = await actor.read(at, end - at);
+      if (records.some(({ event }) => idOf(event) === id)) return true;
+      const last = records.at(-1)?.event.seq;
+      if (last === undefined) break;
+      at = last;
+    }
+  }
+  return false;
 }
 
 async function recordOf(actor: SessionActor, seq: number): Promise<Request | Question | null> {
