@@ -116,13 +116,23 @@ export const newScheduleSchema = z.strictObject({
 });
 export type NewSchedule = InferKnown<typeof newScheduleSchema>;
 
-export const scheduleRunOutcomeSchema = z.enum(['running', 'retrying', 'ok', 'failed', 'skipped']);
+export const scheduleRunOutcomeSchema = z.enum([
+  'running',
+  'retrying',
+  'ok',
+  'failed',
+  'skipped',
+  'dropped',
+]);
 
 /** One run, or a row of runs that were skipped. */
 export const scheduleRunSchema = z.looseObject({
   /** ISO instant that it was planned for, which names it; of skipped ones the newest. */
   planned: z.string(),
-  /** `ok`: the session or the chats have it. `retrying`: it failed and is tried again. */
+  /**
+   * `ok`: the session or the chats have it. `dropped`: the session has it and left it out, because
+   * it was busy (queue mode `drop`). `retrying`: it failed and is tried again.
+   */
   outcome: scheduleRunOutcomeSchema,
   /** ISO instants. */
   started_at: z.string().optional(),

@@ -23,7 +23,7 @@ const recordSchema = z.discriminatedUnion('type', [
   z.object({
     type: z.literal('finished'),
     ...times,
-    outcome: z.enum(['ok', 'failed']),
+    outcome: z.enum(['ok', 'failed', 'dropped']),
     session: z.string().optional(),
     turn: z.string().optional(),
     error: error.optional(),

@@ -26,7 +26,7 @@ export type RunRecord =
       type: 'finished';
       at: string;
       planned: string;
-      outcome: 'ok' | 'failed';
+      outcome: 'ok' | 'failed' | 'dropped';
       session?: string;
       turn?: string;
       error?: RunError;

@@ -148,12 +148,12 @@ export class ScheduleRunner {
     }
     entry.retryAt = -Infinity;
     entry.blockedUntil = -Infinity;
-    const { session, turn } = result;
+    const { session, turn, dropped = false } = result;
     await entry.append(store, {
       type: 'finished',
       at: this.#now(),
       planned,
-      outcome: 'ok',
+      outcome: dropped ? 'dropped' : 'ok',
       ...(session === undefined ? {} : { session }),
       ...(turn === undefined ? {} : { turn }),
     });

@@ -13,6 +13,8 @@ export interface ScheduledRun {
 export interface RunResult {
   session?: string;
   turn?: string;
+  /** The session was busy and left it out, as its queue mode says. */
+  dropped?: boolean;
 }
 
 export type Chat = NonNullable<Schedule['deliver']>[number];
@@ -31,7 +33,7 @@ export interface ScheduledWork {
       planned: string;
     },
     options: { signal: AbortSignal },
-  ): Promise<{ session: string; turn?: string }>;
+  ): Promise<{ session: string; turn?: string; dropped?: boolean }>;
   /** Sends a text to chats as it is. `chats` null: those of the target's session. */
   sendMessage(
     message: {

@@ -35,6 +35,18 @@ describe('a scheduler', () => {
     expect(rig.warnings()).toEqual([]);
   });
 
+  test('shows a run that its session left out as dropped', async () => {
+    const rig = new TestScheduling();
+    rig.answer = () => ({ session: 'session_x', dropped: true });
+    await rig.start(aSchedule('hourly'));
+    await rig.clock.advance(HOUR);
+    expect(rig.records('hourly').at(-1)).toMatchObject({ type: 'finished', outcome: 'dropped' });
+    expect(rig.scheduler.find('hourly')?.last_run).toMatchObject({
+      outcome: 'dropped',
+      failures: 0,
+    });
+  });
+
   test('hands a run over only once it is durable that it was started', async () => {
     const rig = new TestScheduling();
     await rig.start(aSchedule('hourly'));

@@ -1,4 +1,4 @@
-import { DuragentError } from '@duragent/protocol';
+import { DuragentError, isKnownEvent } from '@duragent/protocol';
 import { hashKey } from '../hash-key.ts';
 import type { SessionActor } from '../session-actor.ts';
 import type { SessionRegistry } from '../session-registry.ts';
@@ -31,14 +31,16 @@ export function sessionWork(
     async submitTask({ text, deliver, identity, ...task }, { signal }) {
       const actor = await sessionFor(task, `schedule ${identity}`);
       signal.throwIfAborted();
-      const { turn } = await actor.receive({
+      const accepted = await actor.receive({
         content: [{ type: 'text', text }],
         handling: 'turn',
         source: { kind: 'schedule', sender: { name: `schedule ${task.schedule}` } },
         idempotencyKey: identity,
         ...(deliver ? { deliverTo: deliver.map(addressOf) } : {}),
       });
-      return { session: actor.session, ...(turn === null ? {} : { turn }) };
+      const { turn } = accepted;
+      if (turn !== null) return { session: actor.session, turn };
+      return { session: actor.session, dropped: await isDropped(actor, accepted) };
     },
     async sendMessage({ text, chats, identity, ...message }, { signal }) {
       // One session for all that a schedule sends by itself.
@@ -52,6 +54,20 @@ export function sessionWork(
       return { session: actor.session };
     },
   };
+}
+
+/** Whether a message was left out when it came, which is recorded right behind it. */
+async function isDropped(
+  actor: SessionActor,
+  { seq, message_id }: { seq: number; message_id: string },
+): Promise<boolean> {
+  const behind = await actor.read(seq, 1);
+  return behind.some(
+    ({ event }) =>
+      isKnownEvent(event) &&
+      event.type === 'message_dropped' &&
+      event.message_ids.includes(message_id),
+  );
 }
 
 function addressOf({ gateway, account, chat_id, thread_id }: Chat) {
