@@ -12,11 +12,9 @@ import type { AgentCatalog } from '../ports/agent-catalog.ts';
 import type { Agent } from '../core/agent.ts';
 import { chatKey } from '../core/session/chat-key.ts';
 import type { Logger } from './logger.ts';
+import { newestFirst } from './newest-first.ts';
 import type { SessionActor } from './session-actor.ts';
 import type { SessionRegistry } from './session-registry.ts';
-
-/** Records that are read at once to find one that is no longer open. */
-const PAGE = 1000;
 
 type Request = EventOf<'approval_requested'>;
 type Question = EventOf<'question_asked'>;
@@ -216,17 +214,9 @@ export class ConsentDesk {
   }
 }
 
-/** Whether a session has ever asked this; the newest are looked at first. */
+/** Whether a session has ever asked this. */
 async function hasAsked(actor: SessionActor, id: string): Promise<boolean> {
-  for (let end = actor.lastSeq; end > 0; end -= PAGE) {
-    for (let at = Math.max(0, end - PAGE); at < end;) {
-      const records = await actor.read(at, end - at);
-      if (records.some(({ event }) => idOf(event) === id)) return true;
-      const last = records.at(-1)?.event.seq;
-      if (last === undefined) break;
-      at = last;
-    }
-  }
+  for await (const { event } of newestFirst(actor)) if (idOf(event) === id) return true;
   return false;
 }
 

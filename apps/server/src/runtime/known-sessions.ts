@@ -17,7 +17,7 @@ export class KnownSessions {
   /** Keys of sessions that have not ended. */
   readonly #keys = new Map<string, string>();
   /** Hashes of Idempotency-Keys, and the session that each made. */
-  readonly #made = new Map<string, { session: Promise<string>; at: number }>();
+  readonly #made = new Map<string, { session: Promise<string>; until: number }>();
 
   /** @param now the wall clock, ms since 1970. */
   constructor(now: () => number) {
@@ -33,10 +33,11 @@ export class KnownSessions {
   learn(summary: SessionSummary): void {
     const { session, key } = summary;
     this.#summaries.set(session, summary);
-    const { idempotency } = summary.origin;
-    const at = Date.parse(summary.created_at);
-    if (idempotency !== undefined && this.#now() - at < KEY_MS) {
-      this.#made.set(idempotency, { session: Promise.resolve(session), at });
+    const { idempotency, kind } = summary.origin;
+    // A schedule's run is handed over again however late the server starts again.
+    const until = kind === 'schedule' ? Infinity : Date.parse(summary.created_at) + KEY_MS;
+    if (idempotency !== undefined && this.#now() < until) {
+      this.#made.set(idempotency, { session: Promise.resolve(session), until });
     }
     if (key === undefined) return;
     if (summary.ended_at === undefined) this.#keys.set(key, session);
@@ -105,19 +106,19 @@ export class KnownSessions {
   /** The session that a request with this Idempotency-Key made, or is making; null: none, or too long ago. */
   madeBy(hash: string): Promise<string> | null {
     const first = this.#made.get(hash);
-    return first && this.#now() - first.at < KEY_MS ? first.session : null;
+    return first && this.#now() < first.until ? first.session : null;
   }
 
   /** Remembers who makes a session; forgotten when that fails. */
   making(hash: string, session: Promise<string>): void {
-    this.#made.set(hash, { session, at: this.#now() });
+    this.#made.set(hash, { session, until: this.#now() + KEY_MS });
     session.catch(() => this.#made.delete(hash));
   }
 
   /** Drops keys that are too old to count. */
   prune(): void {
-    for (const [hash, { at }] of this.#made) {
-      if (this.#now() - at >= KEY_MS) this.#made.delete(hash);
+    for (const [hash, { until }] of this.#made) {
+      if (this.#now() >= until) this.#made.delete(hash);
     }
   }
 }

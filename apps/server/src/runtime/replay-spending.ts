@@ -3,20 +3,18 @@ import type { SettledCall } from '../core/budget/settled-call.ts';
 import { SpendingReader } from '../core/budget/spending.ts';
 import type { StoredRecord } from '../ports/session-store.ts';
 import type { Logger } from './logger.ts';
-import type { SessionActor } from './session-actor.ts';
+import { newestFirst, type ReadableLog } from './newest-first.ts';
 import type { SessionRegistry } from './session-registry.ts';
 
 /** Records that are read at once. */
 const PAGE = 1000;
-/** The same on the way back, and how many of earlier in a row end it: a clock may be set back a little. */
-const PAGE_BACK = 100;
-
-type Log = Pick<SessionActor, 'lastSeq' | 'read'>;
+/** So many of earlier in a row end the way back: a clock may be set back a little. */
+const MAX_EARLIER = 100;
 
 interface ReplayDeps {
   sessions: Pick<SessionRegistry, 'summaries'> & {
-    opened(session: string): Log | undefined;
-    open(session: string): Promise<Log>;
+    opened(session: string): ReadableLog | undefined;
+    open(session: string): Promise<ReadableLog>;
   };
   /** Of this process. */
   epoch: number;
@@ -66,18 +64,14 @@ async function* callsOf(
  * The seq behind which all is that calls since an instant need: themselves, the beginning of their
  * turns, and the messages that those answer.
  */
-async function startOf(log: Log, since: number, epoch: number): Promise<number> {
+async function startOf(log: ReadableLog, since: number, epoch: number): Promise<number> {
   const needed = new Needed();
   let earlier = 0;
-  for (let end = log.lastSeq; end > 0;) {
-    const from = Math.max(0, end - PAGE_BACK);
-    for (const { event } of (await Array.fromAsync(recordsOf(log, from, end))).reverse()) {
-      const isSince = Date.parse(event.at) >= since;
-      earlier = isSince ? 0 : earlier + 1;
-      if (event.epoch < epoch) needed.note(event, isSince);
-    }
-    if (earlier >= PAGE_BACK && needed.isEmpty) return from;
-    end = from;
+  for await (const { event } of newestFirst(log)) {
+    const isSince = Date.parse(event.at) >= since;
+    earlier = isSince ? 0 : earlier + 1;
+    if (event.epoch < epoch) needed.note(event, isSince);
+    if (earlier >= MAX_EARLIER && needed.isEmpty) return event.seq - 1;
   }
   return 0;
 }
@@ -104,7 +98,11 @@ class Needed {
 }
 
 /** Records behind `after`, up to `last`. */
-async function* recordsOf(log: Log, after: number, last: number): AsyncGenerator<StoredRecord> {
+async function* recordsOf(
+  log: ReadableLog,
+  after: number,
+  last: number,
+): AsyncGenerator<StoredRecord> {
   for (let at = after; at < last;) {
     const records = await log.read(at, Math.min(PAGE, last - at));
     yield* records;

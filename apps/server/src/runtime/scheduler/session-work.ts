@@ -1,8 +1,14 @@
 import { DuragentError, isKnownEvent } from '@duragent/protocol';
 import { hashKey } from '../hash-key.ts';
 import type { SessionActor } from '../session-actor.ts';
+import { newestFirst } from '../newest-first.ts';
 import type { SessionRegistry } from '../session-registry.ts';
 import type { Chat, ScheduledWork } from './scheduled-work.ts';
+
+/** So much earlier than planned a run may be recorded, by a clock that was set back meanwhile. */
+const CLOCK_MS = 60 * 60 * 1000;
+/** So many records from before that in a row end the search. */
+const MAX_EARLIER = 100;
 
 type Task = Parameters<ScheduledWork['submitTask']>[0];
 
@@ -31,13 +37,16 @@ export function sessionWork(
     async submitTask({ text, deliver, identity, ...task }, { signal }) {
       const actor = await sessionFor(task, `schedule ${identity}`);
       signal.throwIfAborted();
-      const accepted = await actor.receive({
-        content: [{ type: 'text', text }],
-        handling: 'turn',
-        source: { kind: 'schedule', sender: { name: `schedule ${task.schedule}` } },
-        idempotencyKey: identity,
-        ...(deliver ? { deliverTo: deliver.map(addressOf) } : {}),
-      });
+      const taken = await findTaken(actor, identity, task.planned);
+      const accepted =
+        taken ??
+        (await actor.receive({
+          content: [{ type: 'text', text }],
+          handling: 'turn',
+          source: { kind: 'schedule', sender: { name: `schedule ${task.schedule}` } },
+          idempotencyKey: identity,
+          ...(deliver ? { deliverTo: deliver.map(addressOf) } : {}),
+        }));
       const { turn } = accepted;
       if (turn !== null) return { session: actor.session, turn };
       return { session: actor.session, dropped: await isDropped(actor, accepted) };
@@ -46,6 +55,7 @@ export function sessionWork(
       // One session for all that a schedule sends by itself.
       const actor = await sessionFor(message, `schedule ${message.schedule}`);
       signal.throwIfAborted();
+      if (await findTaken(actor, identity, message.planned)) return { session: actor.session };
       await actor.notify({
         text,
         idempotency: hashKey(identity),
@@ -54,6 +64,35 @@ export function sessionWork(
       return { session: actor.session };
     },
   };
+}
+
+/**
+ * What a session took of a run before; null: nothing. It is looked for in the log: the session
+ * itself remembers the newest keys only, and for a day.
+ */
+async function findTaken(
+  actor: SessionActor,
+  identity: string,
+  planned: string,
+): Promise<{ seq: number; message_id: string; turn: string | null } | null> {
+  const key = hashKey(identity);
+  const since = Date.parse(planned) - CLOCK_MS;
+  const turns = new Map<string, string>();
+  let earlier = 0;
+  for await (const { event } of newestFirst(actor)) {
+    earlier = Date.parse(event.at) < since ? earlier + 1 : 0;
+    if (earlier >= MAX_EARLIER) return null;
+    if (!isKnownEvent(event)) continue;
+    if (event.type === 'turn_started') {
+      for (const message of event.trigger) turns.set(message, event.turn);
+    } else if (event.type === 'user_message' && event.source.idempotency === key) {
+      const { seq, message_id } = event;
+      return { seq, message_id, turn: turns.get(message_id) ?? null };
+    } else if (event.type === 'notice' && event.idempotency === key) {
+      return { seq: event.seq, message_id: '', turn: null };
+    }
+  }
+  return null;
 }
 
 /** Whether a message was left out when it came, which is recorded right behind it. */
