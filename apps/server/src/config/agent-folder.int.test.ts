@@ -292,6 +292,26 @@ describe('validate', () => {
     expect((await validateAgent(dir)).hints).toEqual([]);
   });
 
+  it('warns of a tool without a README, with its place', async () => {
+    await write(
+      'agent.yaml',
+      `${LONG}  tools:\n    - { type: cli, name: named, command: ./tools/named/run }\n`,
+    );
+    for (const name of ['good', 'bare', 'empty', 'named', 'notes']) {
+      await mkdir(join(dir, 'tools', name), { recursive: true });
+      await write(`tools/${name}/${name === 'notes' ? 'a.txt' : 'run'}`, '#!/bin/sh\n');
+    }
+    await write('tools/good/README.md', 'Counts words.');
+    await write('tools/empty/README.md', ' \n');
+    const { faults, warnings } = await validateAgent(dir);
+    expect(faults).toEqual([]);
+    const why = 'the tool is left out: write one paragraph about what it is for';
+    expect(shown(warnings)).toEqual([
+      `tools/bare/README.md:1:1: there is no README.md, so ${why}`,
+      `tools/empty/README.md:1:1: it says nothing, so ${why}`,
+    ]);
+  });
+
   it.each(['assistant', 'echo'])('finds nothing wrong with the example %s', async (name) => {
     const { faults, warnings } = await validateAgent(join(REPOSITORY, 'agents', name));
     expect([...faults, ...warnings]).toEqual([]);

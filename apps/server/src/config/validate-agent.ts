@@ -5,6 +5,7 @@ import { readModel } from '../core/agent-spec.ts';
 import { type BudgetRules, noBudgetRules } from '../core/budget/budget-rules.ts';
 import { readAgentFolder } from './agent-folder.ts';
 import { readTextFile } from './text-file.ts';
+import { undescribedTools } from './tool-folders.ts';
 
 export interface AgentValidation {
   /** Why it does not load; empty: it does. */
@@ -19,7 +20,9 @@ export async function validateAgent(
   dir: string,
   rules: BudgetRules = noBudgetRules,
 ): Promise<AgentValidation> {
-  const { agent, faults, warnings } = await readAgentFolder(dir, () => rules);
+  const { agent, faults, warnings: found } = await readAgentFolder(dir, () => rules);
+  const declared = agent?.tools.flatMap((tool) => (tool.type === 'cli' ? [tool.command] : []));
+  const warnings = declared ? [...found, ...(await undescribedTools(dir, declared))] : found;
   const source = agent === null ? null : await readTextFile(join(dir, 'agent.yaml'));
   if (source === null || !source.ok) return { faults, warnings, hints: [] };
   const written = parse(source.text) as Record<string, unknown>;
