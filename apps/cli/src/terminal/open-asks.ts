@@ -32,7 +32,7 @@ export class OpenAsks {
       this.#open.set(event.call, { kind: 'question', id, choices });
     } else if (event.type === 'turn_finished' || event.type === 'session_ended') {
       this.#open.clear();
-    } else if ('call' in event) {
+    } else if ('call' in event && event.type !== 'notice') {
       // Somebody has spoken, or the call ended without them.
       this.#open.delete(event.call);
     }

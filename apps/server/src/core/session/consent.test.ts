@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { next } from './next.ts';
 import type { CallVerdict } from './session-input.ts';
 import { isSpoken, spokenText } from './spoken-text.ts';
-import { answer, Drive, say, START } from './testing.ts';
+import { answer, Drive, fold, say, START } from './testing.ts';
 
 const MINUTE = 60_000;
 const APPROVE: CallVerdict = {
@@ -322,5 +322,18 @@ describe('a call that the policy wants told', () => {
     const types = drive.events.map((event) => event.type);
     expect(types.slice(-2)).toEqual(['notice', 'tool_started']);
     expect(drive.last('notice').deliveries).toHaveLength(2);
+  });
+
+  test.each([
+    { kind: 'run', hash: 'h', notify: 'it runs' },
+    { kind: 'refuse', outcome: 'denied', content: 'no', notify: 'it was refused' },
+  ] as const)('is told once where the log was cut behind the notice: $kind', (verdict) => {
+    const drive = asked(verdict);
+    const told = drive.events.findIndex((event) => event.type === 'notice');
+    drive.crash(told + 1);
+    const types = drive.events.map((event) => event.type);
+    expect(types.filter((type) => type === 'notice')).toHaveLength(1);
+    expect(types).toContain(verdict.kind === 'run' ? 'tool_started' : 'tool_finished');
+    expect(fold(drive.events)).toEqual(drive.state);
   });
 });

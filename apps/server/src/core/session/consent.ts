@@ -23,14 +23,13 @@ export function judgeCall(state: SessionState, input: Judged, rules: Rules): Fac
   switch (verdict.kind) {
     case 'run': {
       const started = startCall(turn, call, verdict.hash, rules);
-      const { notify } = verdict;
-      return notify === null ? [started] : [tell(state, call, notify, rules), started];
+      return [...tell(state, call, verdict.notify, rules), started];
     }
     case 'refuse': {
       const { outcome, content, notify = null } = verdict;
       const fact = { type: 'tool_finished' as const, turn: turn.turn, call: call.call };
       const refused: Facts[number] = { ...fact, outcome, content, details: {} };
-      return notify === null ? [refused] : [tell(state, call, notify, rules), refused];
+      return [...tell(state, call, notify, rules), refused];
     }
     case 'approve':
       return [requestApproval(state, turn, call, verdict, rules)];
@@ -111,12 +110,13 @@ export function freeQuestion({ turn }: SessionState): OpenCall | undefined {
   return turn?.calls.find((call) => call.status === 'asked' && call.question?.choices === 0);
 }
 
-/** A call that the policy wants people to know of. */
-function tell(state: SessionState, call: OpenCall, text: string, rules: Rules): Facts[number] {
+/** A call that the policy wants people to know of; nothing where they do, and the log was cut behind that. */
+function tell(state: SessionState, call: OpenCall, text: string | null, rules: Rules): Facts {
+  if (text === null || call.told) return [];
   const deliveries = deliveriesTo(boundChats(state), { text, format: 'text' }, rules, {
     out: (chat) => outId(call.call, `notify/${chatKey(chat)}`),
   });
-  return { type: 'notice', text, deliveries };
+  return [{ type: 'notice', text, call: call.call, deliveries }];
 }
 
 function requestApproval(

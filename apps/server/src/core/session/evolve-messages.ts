@@ -9,6 +9,7 @@ import {
   KEY_TTL_MS,
   MAX_BURSTS,
   MAX_KEYS,
+  type OpenTurn,
   type PendingMessage,
   type SessionState,
 } from './state.ts';
@@ -68,9 +69,17 @@ function receive(state: SessionState, event: EventOf<'user_message'>): SessionSt
 }
 
 function tell(state: SessionState, event: EventOf<'notice'>): SessionState {
-  const key = event.idempotency;
+  const { idempotency: key, call } = event;
+  if (call !== undefined) return { ...state, turn: state.turn && markTold(state.turn, call) };
   if (key === undefined) return { ...state, greeted: true };
   return { ...state, keys: addKey(state, { key, seq: event.seq, message_id: '', at: event.at }) };
+}
+
+function markTold(turn: OpenTurn, call: string): OpenTurn {
+  const calls = turn.calls.map((one) =>
+    one.call === call ? { ...one, told: true as const } : one,
+  );
+  return { ...turn, calls };
 }
 
 function addKey({ keys }: SessionState, known: KnownKey): KnownKey[] {

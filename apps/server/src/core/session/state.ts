@@ -131,6 +131,8 @@ export interface OpenCall {
   question?: OpenQuestion;
   /** Approvals that were asked for it so far; absent: none. */
   asks?: number;
+  /** Whether people were told what the policy wants them to know of it. */
+  told?: true;
 }
 
 export interface OpenApproval {
