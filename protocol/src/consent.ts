@@ -53,6 +53,8 @@ export const approvalDecidedSchema = z.looseObject({
   decision: z.enum([...approvalDecisionSchema.options, 'expire']),
   /** `<gateway>:<id>` of a person, `http`, or `server`. */
   by: z.string(),
+  /** What the cards that asked say from now on. */
+  deliveries: z.array(deliverySchema).optional(),
 });
 
 /** Choices that a question may have, and the characters of one. */
@@ -88,6 +90,8 @@ export const questionAnsweredSchema = z.looseObject({
   by: z.string(),
   /** The message that was the answer. */
   message_id: z.string().optional(),
+  /** What the cards that asked say from now on. */
+  deliveries: z.array(deliverySchema).optional(),
 });
 
 /** An approval that waits, as the API lists it. */

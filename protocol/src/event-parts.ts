@@ -198,6 +198,15 @@ export const deliverySchema = z.looseObject({
   parts: z.array(deliveryPartSchema).min(1),
   /** Below the last part that is text. */
   keyboard: inlineKeyboardSchema.optional(),
+  /** It posts nothing: it is the new text of a card, whose buttons go. Nothing where a platform cannot edit. */
+  edits: z
+    .looseObject({
+      /** The delivery that showed the card. */
+      out: z.string(),
+      /** The platform's id of the card's message; absent: it was not there yet. */
+      message: z.string().optional(),
+    })
+    .optional(),
 });
 /** Where an event is to be shown, and in which parts. */
 export type Delivery = InferKnown<typeof deliverySchema>;

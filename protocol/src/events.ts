@@ -188,6 +188,8 @@ const toolFinished = z.looseObject({
   content: z.string(),
   /** What people may see beside it. */
   details: z.record(z.string(), z.unknown()),
+  /** What the cards say from now on that asked about it, where the turn was stopped meanwhile. */
+  deliveries: z.array(deliverySchema).optional(),
 });
 
 export const pauseReasonSchema = z.enum(['disconnected', 'drain']);

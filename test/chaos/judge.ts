@@ -264,21 +264,25 @@ function judgeChat(
 function owedBy({ session, events }: LogReading, findings: Finding[]): [string, OwedPart][] {
   const owed: [string, OwedPart][] = [];
   const parts = new Map<string, OwedPart>();
+  const edits = new Set<string>();
   for (const event of events) {
     if ('deliveries' in event && event.deliveries !== undefined) {
       const text = spokenText(event);
       for (const delivery of event.deliveries) {
-        for (const [index, words] of partsOf(delivery, text, session, findings).entries()) {
-          const { out } = delivery;
-          const [part, at] = [index + 1, Date.parse(event.at)];
-          const about = { session, out, part, seq: event.seq, at, words };
-          const one: OwedPart = { ...about, message: null, outcome: null, doubts: 0 };
-          parts.set(`${out}/${part}`, one);
-          owed.push([placeOf(delivery), one]);
-        }
+        // Of a card only its buttons go.
+        if (delivery.edits) edits.add(delivery.out);
+        else
+          for (const [index, words] of partsOf(delivery, text, session, findings).entries()) {
+            const { out } = delivery;
+            const [part, at] = [index + 1, Date.parse(event.at)];
+            const about = { session, out, part, seq: event.seq, at, words };
+            const one: OwedPart = { ...about, message: null, outcome: null, doubts: 0 };
+            parts.set(`${out}/${part}`, one);
+            owed.push([placeOf(delivery), one]);
+          }
       }
     }
-    if (event.type !== 'delivery_finished') continue;
+    if (event.type !== 'delivery_finished' || edits.has(event.out)) continue;
     const part = parts.get(`${event.out}/${event.part}`);
     const where = { at: Date.parse(event.at), session };
     if (part === undefined || part.outcome === 'delivered') {

@@ -78,7 +78,7 @@ const stories = new Stories<'gateway' | 'server'>({
       expect(await ada.press(asked, 'Allow once')).toMatch(/^Allowed once\. session_/);
       await until('it ran', () => did.lines() === 1);
       await until('the card has changed', () => now(ada, asked)?.buttons.length === 0);
-      expect(now(ada, asked)?.text).toMatch(/^Allowed once\. session_/);
+      expect(now(ada, asked)?.text).toMatch(/^🔐 bash: Allowed once \(telegram:7301\)\. session_/);
       await idle(bot.server.api, await sessionOf(ada));
 
       ada.say(bash('touch direct-always'));
@@ -136,7 +136,7 @@ const stories = new Stories<'gateway' | 'server'>({
     expect(existsSync(file)).toBe(true);
   },
 
-  'a press that comes after another decision, or too late, says so and does nothing':
+  'a card that is decided elsewhere is edited by itself, and what is pressed too late does nothing':
     async function* () {
       const otto = bot.person('Otto', { id: OTTO });
       const did = mark('late');
@@ -144,17 +144,28 @@ const stories = new Stories<'gateway' | 'server'>({
       const first = await card(otto, did.command);
       const open = await openIn(otto);
       await decide(bot.server.api, open, 'deny');
-      expect(await otto.press(first, 'Allow once')).toContain('no longer open');
       await until('the card has changed', () => now(otto, first)?.buttons.length === 0);
+      expect(now(otto, first)?.text).toBe(`🔐 bash: Denied (http:file). ${open.session}`);
       yield 'gateway';
       await idle(bot.server.api, open.session);
       otto.say(bash(did.command));
       const second = await card(otto, did.command);
       await openIn(otto);
+      // Pressed while the turn is being stopped: whichever comes first, nothing runs.
+      const pressed = otto.press(second, 'Deny');
       await bot.server.api.post(`/sessions/${open.session}/cancel`);
       await idle(bot.server.api, open.session);
+      expect(await pressed).toMatch(/^Denied|no longer open/);
+      await until('the card has changed', () => now(otto, second)?.buttons.length === 0);
+      otto.say(bash(did.command));
+      const third = await card(otto, did.command);
+      await openIn(otto);
       yield 'server';
-      expect(await otto.press(second, 'Allow once')).toContain('no longer open');
+      await bot.server.api.post(`/sessions/${open.session}/cancel`);
+      await until('the card has changed', () => now(otto, third)?.buttons.length === 0);
+      expect(now(otto, third)?.text).toBe(
+        `🔐 bash: No longer asked, the turn was stopped. ${open.session}`,
+      );
       expect(did.lines()).toBe(0);
       otto.say(`/approve appr_${'0'.repeat(26)}`);
       await until('it is said', () => otto.texts().some((text) => /no longer open/.test(text)));

@@ -213,10 +213,12 @@ export class TelegramBot implements AsyncDisposable {
   #deliveryFaults(events: readonly SessionEvent[]): string[] {
     const faults: string[] = [];
     const owed = new Map<string, { chat: string; text: string }>();
+    const edited = new Set<string>();
     for (const event of events) {
       const deliveries = 'deliveries' in event ? (event.deliveries ?? []) : [];
       const whole = event.type === 'assistant_message' ? textOf(event) : '';
-      for (const { out, chat_id: chat, parts } of deliveries) {
+      for (const { out, chat_id: chat, parts, edits } of deliveries) {
+        if (edits) edited.add(out);
         for (const [index, part] of parts.entries()) {
           const text = 'file' in part ? '' : whole.slice(part.from, part.to);
           owed.set(`${out}/${index + 1}`, { chat, text });
@@ -240,6 +242,7 @@ export class TelegramBot implements AsyncDisposable {
         faults.push(`delivered twice: ${name}`);
         continue;
       }
+      if (edited.has(event.out)) continue;
       const message = `${moved.get(part.chat) ?? part.chat}/${event.platform_message_id}`;
       if (posted.has(message)) faults.push(`two parts are the message ${message}`);
       posted.add(message);

@@ -438,6 +438,17 @@ describe('what else happens', () => {
     ]);
   });
 
+  it('says nothing of a card that keeps its buttons: what was decided is told', () => {
+    const { transcript, told } = setUp();
+    const edit = { ...delivery, edits: { out: 'out_0', message: '7' } };
+    const decided = { turn: 'turn_1', call: 'call_1', approval: 'appr_1', by: 'cli' };
+    const type = 'approval_decided';
+    const deliveries = [edit];
+    transcript.event({ ...common, seq: ++seq, type, ...decided, decision: 'deny', deliveries });
+    transcript.event(delivered('dead', { code: 'expired', message: 'Too late.' }));
+    expect(told).toEqual(['note: ✗ Denied (cli)']);
+  });
+
   it('tells notices', () => {
     const { transcript, told } = setUp();
     const text = 'Too many bots\x1b[2J here.';

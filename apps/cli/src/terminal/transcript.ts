@@ -40,8 +40,8 @@ export class Transcript {
   readonly #stage: Stage;
   readonly #draft: Draft;
   readonly #tools = new Map<string, string>();
-  /** Where deliveries go that have not ended. */
-  readonly #deliveries = new Map<string, string>();
+  /** Where deliveries go that have not ended; null: nobody is told of their end. */
+  readonly #deliveries = new Map<string, string | null>();
   #live = false;
   #model = '';
   #clients: number | null = null;
@@ -113,6 +113,7 @@ export class Transcript {
         this.#ask(`🔐 ${visible(event.tool)} asks for consent:\n${requestText(event)}`, event);
         return;
       case 'approval_decided':
+        this.#expect(event.deliveries);
         stage.note(`${decisionWords[event.decision]} (${sanitizeLine(event.by)})`, 'quiet');
         return;
       case 'question_asked':
@@ -120,12 +121,14 @@ export class Transcript {
         this.#ask(`❓ ${visible(event.text)}`, event);
         return;
       case 'question_answered': {
+        this.#expect(event.deliveries);
         const { answer, by } = event;
         const text = answer === null ? 'Nobody answered in time.' : `Answered: ${visible(answer)}`;
         stage.note(answer === null ? text : `${text} (${sanitizeLine(by)})`, 'quiet');
         return;
       }
       case 'tool_finished': {
+        this.#expect(event.deliveries);
         const [first = '', ...more] = sanitize(event.content).trim().split('\n');
         const name = this.#tools.get(event.call) ?? event.call;
         this.#tools.delete(event.call);
@@ -200,7 +203,8 @@ export class Transcript {
   /** Remembers where deliveries go. */
   #expect(deliveries: readonly Delivery[] = []): void {
     for (const delivery of deliveries) {
-      this.#deliveries.set(delivery.out, chatName(delivery));
+      // Of an edit nothing is missing in the chat.
+      this.#deliveries.set(delivery.out, delivery.edits ? null : chatName(delivery));
       const [oldest] = this.#deliveries.keys();
       if (this.#deliveries.size > MAX_DELIVERIES && oldest !== undefined) {
         this.#deliveries.delete(oldest);
@@ -210,7 +214,9 @@ export class Transcript {
 
   #delivered({ out, outcome, error }: EventOf<'delivery_finished'>): void {
     if (outcome !== 'dead') return;
-    const chat = this.#deliveries.get(out) ?? 'a chat';
+    const known = this.#deliveries.get(out);
+    if (known === null) return;
+    const chat = known ?? 'a chat';
     const id = sanitizeLine(out);
     if (error?.code === DROPPED) {
       this.#stage.note(`What was not shown in ${chat} was given up.`, 'quiet');

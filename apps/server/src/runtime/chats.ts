@@ -17,6 +17,8 @@ export interface PartToSend {
   keyboard?: InlineKeyboard;
   /** The platform's message that this finishes. */
   preview?: string;
+  /** It is a new text of `preview`, and never a message of its own; nothing where the platform cannot edit. */
+  isEdit?: boolean;
   /** How many earlier tries may have been posted. */
   uncertainTries: number;
   onUncertain: 'resend_marked' | 'notify' | 'never';

@@ -8,6 +8,7 @@ import {
   type QuestionView,
 } from '@duragent/protocol';
 import { mayApprove } from '../core/approvers.ts';
+import { decidedCard } from '../core/session/cards.ts';
 import type { AgentCatalog } from '../ports/agent-catalog.ts';
 import type { Agent } from '../core/agent.ts';
 import { chatKey } from '../core/session/chat-key.ts';
@@ -15,6 +16,9 @@ import type { Logger } from './logger.ts';
 import { newestFirst } from './newest-first.ts';
 import type { SessionActor } from './session-actor.ts';
 import type { SessionRegistry } from './session-registry.ts';
+
+/** Records behind the newest that are looked through for what became of something. */
+const SEARCHED = 2000;
 
 type Request = EventOf<'approval_requested'>;
 type Question = EventOf<'question_asked'>;
@@ -84,14 +88,14 @@ export class ConsentDesk {
 
   /**
    * Decides an approval for a person of a chat: one who may, as the agent says now, and there where
-   * the whole of it was shown. @returns its session.
+   * the whole of it was shown. @returns its session, and what its cards say from then on.
    * @throws DuragentError not_found, forbidden, conflict.
    */
   async decideInChat(
     approval: string,
     decision: ApprovalDecision,
     { by, chat, isDirect }: ChatDecider,
-  ): Promise<string> {
+  ): Promise<{ session: string; card: string }> {
     const { actor, request } = await this.#findRequest(approval);
     const agent = await this.#agents.get(actor.agent);
     if (!agent || !mayApprove(agent.access, { by, requester: request.requester })) {
@@ -114,7 +118,22 @@ export class ConsentDesk {
       throw new DuragentError('forbidden', 'In a group it can be allowed once, not always.');
     }
     await this.#decide(actor, request, decision, by);
-    return actor.session;
+    const { session } = actor;
+    return { session, card: decidedCard(request.tool, decision, by, session) };
+  }
+
+  /** What the cards of something say that is no longer asked in a session; null: not known. */
+  async cardOf(session: string, id: string): Promise<string | null> {
+    const actor = await this.#sessions.open(session);
+    const { lastSeq } = actor;
+    for await (const { event } of newestFirst(actor)) {
+      if (event.seq <= lastSeq - SEARCHED) return null;
+      if (!isKnownEvent(event) || idOf(event) !== id) continue;
+      if (event.type !== 'approval_decided' && event.type !== 'question_answered') continue;
+      const [part] = event.deliveries?.[0]?.parts ?? [];
+      return part && !('file' in part) ? part.prefix : null;
+    }
+    return null;
   }
 
   /**

@@ -1,4 +1,5 @@
-import type { Delivery, StoredEvent } from '@duragent/protocol';
+import type { StoredEvent } from '@duragent/protocol';
+import { lastText } from '../core/session/deliveries.ts';
 import type { Effect } from '../core/session/next.ts';
 import type { DeliveryEnd, SessionInput } from '../core/session/session-input.ts';
 import { isSpoken, spokenText } from '../core/session/spoken-text.ts';
@@ -52,6 +53,9 @@ function partOf(
   const delivery = event.deliveries?.find((one) => one.out === open.out);
   const part = delivery?.parts[open.part - 1];
   if (!delivery || !part) return null;
+  const isEdit = open.edits !== undefined;
+  // Its card ended without a message: then this is no longer owed.
+  if (isEdit && open.preview === undefined) return null;
   return {
     session,
     chat,
@@ -72,14 +76,10 @@ function partOf(
       : {}),
     ...(delivery.reply_to !== undefined && open.part === 1 ? { replyTo: delivery.reply_to } : {}),
     ...(open.preview !== undefined && open.part === 1 ? { preview: open.preview } : {}),
+    ...(isEdit ? { isEdit } : {}),
     uncertainTries: open.uncertain ?? 0,
     onUncertain: open.expires_at === undefined ? delivery.on_uncertain : 'resend_marked',
     expiresAt: Date.parse(open.expires_at ?? delivery.expires_at),
     recordedAt: Date.parse(event.at),
   };
-}
-
-/** The number of the last part that is text. */
-function lastText(parts: Delivery['parts']): number {
-  return parts.findLastIndex((part) => !('file' in part)) + 1;
 }

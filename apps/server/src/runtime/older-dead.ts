@@ -31,7 +31,9 @@ export async function olderDead(actor: SessionActor): Promise<OlderDead[]> {
     if (!isSpoken(event)) continue;
     for (const delivery of event.deliveries ?? []) {
       const death = deaths.get(delivery.out);
-      if (death) found.push({ entry: entryOf(actor, delivery, death), record: event, delivery });
+      // As in the state: of an edit nothing is missing.
+      if (death && !delivery.edits)
+        found.push({ entry: entryOf(actor, delivery, death), record: event, delivery });
     }
   }
   return found;

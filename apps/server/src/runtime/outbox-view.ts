@@ -231,12 +231,12 @@ function previewOf(event: Spoken, delivery: Delivery, part: number): string {
   if (!wanted) return '';
   if ('file' in wanted) return `[file: ${fileName(event, wanted.file)}]`;
   const text = spokenText(event).slice(wanted.from, Math.min(wanted.to, wanted.from + 4 * PREVIEW));
-  const line = text.replaceAll(/\s+/g, ' ').trim();
+  const line = (text === '' ? wanted.prefix : text).replaceAll(/\s+/g, ' ').trim();
   return line.length <= PREVIEW ? line : `${line.slice(0, PREVIEW - 1).toWellFormed()}…`;
 }
 
 function fileName(event: Spoken, artifact: string): string {
-  const content = 'content' in event ? event.content : [];
+  const content = 'content' in event && typeof event.content !== 'string' ? event.content : [];
   for (const part of content) {
     if (part.type === 'file' && part.artifact === artifact) return part.name;
   }

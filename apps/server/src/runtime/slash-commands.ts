@@ -14,6 +14,7 @@ import {
 } from '../core/slash-command.ts';
 import { oneLine } from '../core/display-text.ts';
 import type { SessionSummary } from '../core/session/summary.ts';
+import { answeredCard } from '../core/session/cards.ts';
 import { chatKey } from '../core/session/chat-key.ts';
 import { type ChatPlace, keyOf } from './gateways/bindings.ts';
 import type { ConsentDesk } from './consent-desk.ts';
@@ -44,6 +45,8 @@ export interface SlashAsk {
 export interface SlashAnswer {
   text: string;
   keyboard?: InlineKeyboard;
+  /** What a card that was pressed says from then on; absent: `text`. */
+  card?: string;
   /** Nothing was done: a card that was pressed stays as it is. */
   isRefused?: true;
 }
@@ -51,7 +54,7 @@ export interface SlashAnswer {
 export interface SlashDeps {
   chats: ChatSessions;
   pairing: PairingDesk;
-  consent: Pick<ConsentDesk, 'decideInChat' | 'answer'>;
+  consent: Pick<ConsentDesk, 'decideInChat' | 'answer' | 'cardOf'>;
   summaries: () => SessionSummary[];
   /** Whether the asker owns an agent. */
   isOwnerOf: (agent: string) => Promise<boolean>;
@@ -77,10 +80,23 @@ export async function runSlashCommand(ask: SlashAsk, deps: SlashDeps): Promise<S
     return await run(command.name, typed.args, actor, ask, deps);
   } catch (error) {
     if (error instanceof DuragentError && isTheirs(error)) {
+      const card = actor && isOnce ? await cardOf(typed.args, error, actor, deps) : null;
+      if (card !== null) return { text: error.message, card };
       return { text: error.message, ...(isRefusal(error) ? { isRefused: true } : {}) };
     }
     throw error;
   }
+}
+
+/** What a card says that was decided elsewhere before it was pressed; null: not known. */
+async function cardOf(
+  args: string,
+  { code }: DuragentError,
+  { session }: SessionActor,
+  { consent }: SlashDeps,
+): Promise<string | null> {
+  const [id = ''] = args.trim().split(/\s+/);
+  return code === 'conflict' ? await consent.cardOf(session, id) : null;
 }
 
 const deciders: ReadonlySet<string> = new Set<SlashCommandName>(['deny', 'answer']);
@@ -268,8 +284,8 @@ async function decide(args: string, ask: SlashAsk, deps: SlashDeps): Promise<Sla
   const { by, place } = ask;
   const isDirect = place.chat_type === 'dm';
   const chat = { by, chat: place, isDirect };
-  const session = await deps.consent.decideInChat(approval, decision, chat);
-  return { text: `${done} ${session}` };
+  const { session, card } = await deps.consent.decideInChat(approval, decision, chat);
+  return { text: `${done} ${session}`, card };
 }
 
 /** `q_… 2` or `q_… some text`. Who may write to a session may answer what it asks. */
@@ -283,10 +299,16 @@ async function answerQuestion(
   if (!match) return { text: 'Which question, and what answer? /answer <question> <answer>' };
   const [, question = '', answer = ''] = match;
   if (!actor?.asked.some(({ id }) => id === question)) {
-    return { text: 'This chat has no such question open; it may have been answered already.' };
+    const said = 'This chat has no such question open; it may have been answered already.';
+    const card = actor && (await deps.consent.cardOf(actor.session, question));
+    return { text: said, ...(card == null ? {} : { card }) };
   }
   const text = await deps.consent.answer(actor.session, question, answer, by, { numbered: true });
-  return { text: `Answered: ${text.slice(0, 200)}. ${actor.session}` };
+  const { session } = actor;
+  return {
+    text: `Answered: ${text.slice(0, 200)}. ${session}`,
+    card: answeredCard(text, by, session),
+  };
 }
 
 async function setQueue(

@@ -1,4 +1,5 @@
 import type { SessionEvent } from '@duragent/protocol';
+import { closingCards } from './cards.ts';
 import { addressOf } from './chat-key.ts';
 import { answerQuestion, decideApproval, expireConsent, judgeCall } from './consent.ts';
 import { boundChats, decideDelivery, isAboutDelivery } from './deliveries.ts';
@@ -29,7 +30,7 @@ export function decide(state: SessionState, input: SessionInput, rules: Rules): 
         seq: current.seq + 1,
         epoch: rules.epoch,
         at: new Date(rules.now).toISOString(),
-        ...fact,
+        ...closingCards(current, fact, rules),
       };
       events.push(event);
       current = evolve(current, event);

@@ -88,6 +88,11 @@ export function deliveryTo(
   };
 }
 
+/** The number of the last part that is text: the one with the buttons. */
+export function lastText(parts: readonly DeliveryPart[]): number {
+  return parts.findLastIndex((part) => !('file' in part)) + 1;
+}
+
 /** A text in parts that a chat's platform takes. */
 export function textParts(text: string, rules: Rules, { gateway }: Chat): DeliveryPart[] {
   if (text.trim() === '') return [];

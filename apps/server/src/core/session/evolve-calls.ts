@@ -46,7 +46,7 @@ export function evolveCall(call: OpenCall, event: CallEvent): OpenCall {
       }
       if (call.status !== 'asked') return call;
       const approval = { ...call.approval, decision, by, decided_at: event.at };
-      return { ...call, status: 'decided', seq, approval };
+      return { ...withoutCards(call), status: 'decided', seq, approval };
     }
     case 'question_asked': {
       if (call.status !== 'proposed') return call;
@@ -60,7 +60,7 @@ export function evolveCall(call: OpenCall, event: CallEvent): OpenCall {
     }
     case 'question_answered':
       return call.status === 'asked' && call.question?.question === event.question
-        ? { ...call, status: 'decided', seq }
+        ? { ...withoutCards(call), status: 'decided', seq }
         : call;
     case 'tool_started': {
       if (call.status === 'finished') return call;
@@ -69,6 +69,12 @@ export function evolveCall(call: OpenCall, event: CallEvent): OpenCall {
       return { ...started, ...(hash === undefined ? {} : { hash }) };
     }
   }
+}
+
+/** The cards that asked are told what became of it by the event itself. */
+function withoutCards(call: OpenCall): OpenCall {
+  const { cards: _, ...rest } = call;
+  return rest;
 }
 
 /** A call with its result. */

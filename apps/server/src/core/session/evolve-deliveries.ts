@@ -1,9 +1,10 @@
-import type { Delivery, EventOf } from '@duragent/protocol';
+import { type Delivery, type EventOf, MAX_DELIVER_TO } from '@duragent/protocol';
 import { chatKey } from './chat-key.ts';
-import { DROPPED_CODE } from './deliveries.ts';
+import { DROPPED_CODE, lastText } from './deliveries.ts';
 import {
   type Chat,
   type DeadDelivery,
+  MAX_CHATS,
   MAX_DEAD,
   type OpenDelivery,
   type SessionState,
@@ -36,18 +37,21 @@ export function oweDeliveries(
       } satisfies Chat;
       chats = [...chats, chat];
     }
-    const preview = previews.find((one) => one.out === delivery.out)?.message;
+    const { edits, keyboard, parts } = delivery;
+    const preview = edits?.message ?? previews.find((one) => one.out === delivery.out)?.message;
     previews = previews.filter((one) => one.out !== delivery.out);
     owed.push({
       out: delivery.out,
       seq,
       chat: chat.since,
       part: 1,
-      parts: delivery.parts.length,
+      parts: parts.length,
       attempt: 1,
       status: 'owed',
       at: seq,
       ...(preview === undefined ? {} : { preview }),
+      ...(keyboard ? { card: lastText(parts) } : {}),
+      ...(edits ? { edits: edits.out } : {}),
     });
   }
   return { ...state, chats, previews, deliveries: [...state.deliveries, ...owed] };
@@ -84,6 +88,8 @@ export function evolveDelivery(
 }
 
 const MAX_PREVIEWS = 8;
+/** As many chats as are ever asked. */
+const MAX_CARDS = MAX_CHATS + MAX_DELIVER_TO;
 
 function finish(
   state: SessionState,
@@ -93,8 +99,9 @@ function finish(
   const { retry_at: _, preview, uncertain, ...rest } = open;
   switch (event.outcome) {
     case 'delivered': {
-      if (event.part >= open.parts) return without(state, open);
-      return replace(state, {
+      const after = open.card === event.part ? showCard(state, open, event) : state;
+      if (event.part >= open.parts) return without(after, open);
+      return replace(after, {
         ...rest,
         part: event.part + 1,
         attempt: 1,
@@ -115,9 +122,10 @@ function finish(
         ...(event.retry_at === undefined ? {} : { retry_at: event.retry_at }),
       });
     case 'dead': {
-      const after = without(state, open);
+      const after = without(withoutEdits(state, open), open);
       const code = event.error?.code ?? 'dead';
-      if (code === DROPPED_CODE) return after;
+      // Of an edit nothing is missing in the chat but that its buttons go.
+      if (code === DROPPED_CODE || open.edits !== undefined) return after;
       const dead = {
         out: open.out,
         seq: open.seq,
@@ -129,10 +137,38 @@ function finish(
         died_at: event.at,
         code,
         ...(preview === undefined ? {} : { preview }),
+        ...(open.card === undefined ? {} : { card: open.card }),
       };
       return withChats(keepDead(after, dead), state.chats);
     }
   }
+}
+
+/** A card is there: it is edited when people are no longer asked, or at once if that was meanwhile. */
+function showCard(
+  state: SessionState,
+  { out, seq, chat }: OpenDelivery,
+  { platform_message_id: message }: EventOf<'delivery_finished'>,
+): SessionState {
+  if (message === undefined) return withoutEdits(state, { out });
+  const { turn } = state;
+  const calls = turn?.calls.map((call) =>
+    call.status === 'asked' && call.seq === seq
+      ? { ...call, cards: [...(call.cards ?? []), { out, chat, message }].slice(-MAX_CARDS) }
+      : call,
+  );
+  const deliveries = state.deliveries.map((one) =>
+    one.edits === out ? { ...one, preview: message } : one,
+  );
+  return { ...state, turn: turn && calls ? { ...turn, calls } : turn, deliveries };
+}
+
+/** Without the edits of a card whose message nobody will know. */
+function withoutEdits(state: SessionState, { out }: { out: string }): SessionState {
+  const deliveries = state.deliveries.filter(
+    (one) => one.edits !== out || one.preview !== undefined,
+  );
+  return { ...state, deliveries };
 }
 
 /** The state with one more dead delivery; the oldest beyond `MAX_DEAD` is in the log only. */
@@ -190,7 +226,8 @@ function without(state: SessionState, open: OpenDelivery): SessionState {
 
 /** Keeps of the chats those that are bound, and those that something is or was owed to. */
 export function withChats(state: SessionState, chats: readonly Chat[]): SessionState {
-  const used = new Set([...state.deliveries, ...state.dead].map((one) => one.chat));
+  const cards = state.turn?.calls.flatMap((call) => call.cards ?? []) ?? [];
+  const used = new Set([...state.deliveries, ...state.dead, ...cards].map((one) => one.chat));
   const isKept = (chat: Chat): boolean =>
     chat.bound || state.ended !== null || state.previews.length > 0 || used.has(chat.since);
   return { ...state, chats: chats.filter(isKept) };

@@ -37,18 +37,26 @@ export function evolveTurn(state: SessionState, event: TurnEvent): SessionState 
         event.deliveries,
       );
     case 'approval_decided':
+      return oweDeliveries(
+        { ...state, turn: changeCall(turn, event) },
+        event.seq,
+        event.deliveries ?? [],
+      );
     case 'tool_started':
       return { ...state, turn: changeCall(turn, event) };
-    case 'question_answered':
-      return {
-        ...state,
-        turn: changeCall(turn, event),
-        keys: state.keys.map((known) =>
-          known.message_id === event.message_id ? { ...known, turn: turn.turn } : known,
-        ),
-      };
+    case 'question_answered': {
+      const keys = state.keys.map((known) =>
+        known.message_id === event.message_id ? { ...known, turn: turn.turn } : known,
+      );
+      const after = { ...state, turn: changeCall(turn, event), keys };
+      return oweDeliveries(after, event.seq, event.deliveries ?? []);
+    }
     case 'tool_finished':
-      return { ...state, turn: finishCall(turn, event) };
+      return oweDeliveries(
+        { ...state, turn: finishCall(turn, event) },
+        event.seq,
+        event.deliveries ?? [],
+      );
     case 'turn_paused':
       return {
         ...state,

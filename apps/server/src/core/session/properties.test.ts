@@ -363,7 +363,9 @@ class World extends Drive {
     const owed = next(this.state).filter((effect) => effect.type === 'deliver');
     const effect = owed[pick % Math.max(1, owed.length)];
     if (effect?.type !== 'deliver') return;
-    const { out, part, attempt, uncertain } = effect.delivery;
+    const { out, part, attempt, uncertain, edits, preview } = effect.delivery;
+    // Nothing is edited before it is known which message it is.
+    if (edits !== undefined) expect(preview).toBe('m');
     const name = { out, part, attempt };
     if (this.submit({ type: 'deliver_start', ...name }).length === 0) return;
     const post = (): void => {
@@ -465,9 +467,37 @@ function owedParts(events: readonly SessionEvent[]): Set<string> {
   }
   for (const event of events) {
     if (event.type !== 'delivery_finished' || event.outcome !== 'dead') continue;
-    for (const key of parts) if (key.startsWith(`${event.out}/`)) parts.delete(key);
+    // With a card that was never shown, nothing of it is edited.
+    const gone = [event.out, ...editsOf(event.out, events)];
+    for (const out of gone) {
+      for (const key of parts) if (key.startsWith(`${out}/`)) parts.delete(key);
+    }
   }
   return parts;
+}
+
+/** The deliveries that edit the card of this one. */
+function editsOf(out: string, events: readonly SessionEvent[]): string[] {
+  return events.flatMap((event) => {
+    const deliveries = 'deliveries' in event ? (event.deliveries ?? []) : [];
+    return deliveries.flatMap((one) => (one.edits?.out === out ? [one.out] : []));
+  });
+}
+
+/** Cards of what is no longer asked that still show their buttons, or were told twice that they go. */
+function openCards(events: readonly SessionEvent[]): string[] {
+  const cards = events.flatMap((event) => {
+    const deliveries = 'deliveries' in event ? (event.deliveries ?? []) : [];
+    return deliveries.filter(({ keyboard }) => keyboard).map(({ out }) => out);
+  });
+  const shown = new Set(
+    events.flatMap((event) =>
+      event.type === 'delivery_finished' && event.outcome === 'delivered' && event.part === 1
+        ? [event.out]
+        : [],
+    ),
+  );
+  return cards.filter((out) => shown.has(out) && editsOf(out, events).length !== 1);
 }
 
 function assertLegal(events: readonly SessionEvent[]): void {
@@ -547,6 +577,7 @@ describe('any order of inputs and crashes', () => {
         for (const [, times] of world.unmarked) expect(times).toBeLessThanOrEqual(1);
         expect(world.state.deliveries).toEqual([]);
         for (const key of owedParts(world.events)) expect(world.posted).toContain(key);
+        expect(openCards(world.events)).toEqual([]);
         for (const [call, times] of world.ran) {
           if (names.get(call) === 'write') expect(times).toBe(1);
         }

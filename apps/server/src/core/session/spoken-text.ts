@@ -5,7 +5,15 @@ import type { Facts } from './facts.ts';
 export type Spoken = Extract<
   Facts[number],
   {
-    type: 'assistant_message' | 'user_message' | 'notice' | 'approval_requested' | 'question_asked';
+    type:
+      | 'assistant_message'
+      | 'user_message'
+      | 'notice'
+      | 'approval_requested'
+      | 'approval_decided'
+      | 'question_asked'
+      | 'question_answered'
+      | 'tool_finished';
   }
 >;
 
@@ -19,7 +27,10 @@ const spoken: ReadonlySet<string> = new Set([
   'user_message',
   'notice',
   'approval_requested',
+  'approval_decided',
   'question_asked',
+  'question_answered',
+  'tool_finished',
 ] satisfies Spoken['type'][]);
 
 /** The text that an event's deliveries are cut from. */
@@ -35,6 +46,11 @@ export function spokenText(event: Spoken): string {
       return approvalText(event);
     case 'question_asked':
       return questionText(event);
+    // What their cards say is in the parts.
+    case 'approval_decided':
+    case 'question_answered':
+    case 'tool_finished':
+      return '';
   }
 }
 

@@ -81,6 +81,20 @@ export interface OpenDelivery {
   preview?: string;
   /** A new end of its time, where somebody asked for another try: it is repeated, whatever `on_uncertain` says. */
   expires_at?: string;
+  /** The part that is a card: it has the buttons. */
+  card?: number;
+  /** The delivery whose card it edits; `preview` is that card's message once it is known. */
+  edits?: string;
+}
+
+/** A card with buttons that a chat shows. */
+export interface Card {
+  /** The delivery that showed it. */
+  out: string;
+  /** The `since` of its chat. */
+  chat: number;
+  /** The platform's id of its message. */
+  message: string;
 }
 
 /** A delivery that ended without being shown whole. */
@@ -97,6 +111,8 @@ export interface DeadDelivery {
   died_at: string;
   code: string;
   preview?: string;
+  /** As in `OpenDelivery`. */
+  card?: number;
 }
 
 /** An idempotency key, and what its message was answered with. */
@@ -133,6 +149,8 @@ export interface OpenCall {
   asks?: number;
   /** Whether people were told what the policy wants them to know of it. */
   told?: true;
+  /** Where people see that they are asked; absent: nowhere yet. */
+  cards?: Card[];
 }
 
 export interface OpenApproval {

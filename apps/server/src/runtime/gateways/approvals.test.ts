@@ -5,6 +5,8 @@ import { ticks } from '../testing.ts';
 import { testTool } from '../tools/testing.ts';
 import { inGroup, TestHub } from './testing.ts';
 
+const cardOf = (hub: TestHub) => hub.gateway.posts.find(({ text }) => text.includes('🔐'));
+
 const ask: PolicyVerdict = {
   decision: 'ask',
   reason: 'no rule allows it',
@@ -20,6 +22,8 @@ interface Setup {
   /** Where it is asked from. */
   where?: 'dm' | 'group';
   owners?: readonly string[];
+  /** When what is sent to the chat is answered. */
+  sendsAfter?: Promise<void>;
 }
 
 /** A hub whose agent has asked ann, who is no owner, to allow a call; olga is the owner. */
@@ -28,6 +32,7 @@ async function asked({
   shown,
   where = 'dm',
   owners = ['fake:olga'],
+  sendsAfter,
 }: Setup = {}) {
   const ran: string[] = [];
   const tool = testTool(
@@ -53,6 +58,13 @@ async function asked({
       },
     },
   }).start();
+  if (sendsAfter) {
+    const { gateway } = hub;
+    gateway.answer = async (request) => {
+      if (request.type === 'send_message') await sendsAfter;
+      return { type: 'answered', answer: gateway.perform(request) };
+    };
+  }
   await hub.tell('push it', { from: 'ann', ...(where === 'group' ? inGroup(GROUP) : {}) });
   hub.runtime.model.calls.at(-1)?.done('', [{ name: 'bash', arguments: {} }]);
   await settled(hub);
@@ -114,6 +126,76 @@ describe('an approval in a chat', () => {
     expect(ran).toEqual(['ran']);
     expect(hub.gateway.pressAnswers.at(-1)).toContain('Allowed once');
     expect(card?.text).toContain('Allowed once');
+  });
+
+  test('that is decided elsewhere is edited: no button is left, and it says by whom', async () => {
+    const { hub, actor, approval } = await asked({ approvers: ['requester'] });
+    await actor.decideApproval(approval, 'deny', 'http:ci');
+    await settled(hub);
+    expect(cardOf(hub)).toMatchObject({
+      text: `🔐 bash: Denied (http:ci). ${actor.session}`,
+      keyboard: [],
+    });
+    expect(hub.gateway.posts.filter((post) => post.text.includes('🔐'))).toHaveLength(1);
+    // Whoever pressed before they saw it is told, and the card says the same.
+    await act(hub, 'press', { from: 'ann', chat: 'ann', data: `/approve ${approval}` });
+    expect(cardOf(hub)?.text).toBe(`🔐 bash: Denied (http:ci). ${actor.session}`);
+    expect(actor.outbox.owed).toEqual([]);
+  });
+
+  test('stays as it is where the platform cannot edit, and nothing is posted instead', async () => {
+    const { hub, actor, approval } = await asked();
+    const card = cardOf(hub);
+    const before = { ...card };
+    hub.gateway.ready(['ack', 'inline_keyboard']);
+    await actor.decideApproval(approval, 'deny', 'http:ci');
+    await settled(hub);
+    expect(card).toEqual(before);
+    expect(hub.gateway.posts.filter((post) => post.text.includes('🔐'))).toHaveLength(1);
+    expect(actor.outbox).toMatchObject({ owed: [], dead: [] });
+  });
+
+  test('that was removed meanwhile is done with', async () => {
+    const { hub, actor, approval } = await asked();
+    hub.gateway.answer = (request) =>
+      request.type === 'edit_message'
+        ? {
+            type: 'answered',
+            answer: {
+              type: 'command_error',
+              request_id: request.request_id,
+              code: 'message_not_found',
+              message: '',
+              uncertain: false,
+            },
+          }
+        : undefined;
+    await actor.decideApproval(approval, 'deny', 'http:ci');
+    await settled(hub);
+    expect(actor.outbox).toMatchObject({ owed: [], dead: [] });
+  });
+
+  test('that is decided while it is sent is edited as soon as its message is known', async () => {
+    const sent = Promise.withResolvers<void>();
+    const { hub, actor, approval } = await asked({ sendsAfter: sent.promise });
+    await actor.decideApproval(approval, 'deny', 'http:ci');
+    await settled(hub);
+    expect(cardOf(hub)).toBeUndefined();
+    sent.resolve();
+    await settled(hub);
+    expect(cardOf(hub)).toMatchObject({ text: expect.stringContaining('Denied'), keyboard: [] });
+  });
+
+  test('that is decided while the gateway is down is edited when it is back', async () => {
+    const { hub, actor, approval } = await asked();
+    hub.gateway.down();
+    await actor.decideApproval(approval, 'deny', 'http:ci');
+    await settled(hub);
+    expect(actor.outbox.owed).toHaveLength(1);
+    hub.gateway.ready(['ack', 'edit', 'inline_keyboard']);
+    await settled(hub);
+    expect(cardOf(hub)).toMatchObject({ text: expect.stringContaining('Denied'), keyboard: [] });
+    expect(actor.outbox.owed).toEqual([]);
   });
 
   test('that is allowed always adds the rule, once', async () => {

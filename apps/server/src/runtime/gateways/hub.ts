@@ -354,8 +354,8 @@ export class GatewayHub implements Chats {
       callbackQueryId: event.callback_query_id,
       messageId: event.message_id,
     };
-    const { text, isRefused } = answer;
-    const shown = isRefused ? { toast: text } : { toast: text, text };
+    const { card, isRefused, text } = answer;
+    const shown = isRefused ? { toast: text } : { toast: text, text: card ?? text };
     this.#inBackground(this.#outlet.answerPress(press, shown, this.#closing.signal));
   }
 

@@ -72,8 +72,9 @@ export class Outlet {
     try {
       const link = await this.#whenReady(part, signal);
       if (!link) return { outcome: 'dead', error: EXPIRED };
-      const end =
-        part.uncertainTries > 0
+      const end = part.isEdit
+        ? await this.#edit(part, link, begin, signal)
+        : part.uncertainTries > 0
           ? await this.#settle(part, link, begin, signal)
           : await this.#post(part, link, {}, begin, signal);
       if (end.outcome === 'delivered' || end.outcome === 'dead') this.#previews.done(part.out);
@@ -151,6 +152,36 @@ export class Outlet {
       },
       options,
     );
+  }
+
+  /** Gives a message its new text; once or again is the same. */
+  async #edit(
+    part: PartToSend,
+    link: GatewayLink,
+    begin: () => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<DeliveryEnd> {
+    const { content, preview } = part;
+    if (!link.can('edit') || content.type !== 'text' || preview === undefined) {
+      return { outcome: 'delivered' };
+    }
+    await begin();
+    const { chat_id, thread_id } = part.chat;
+    const outcome = await link.running?.request(
+      {
+        type: 'edit_message',
+        request_id: this.#requestId(),
+        chat_id,
+        ...(thread_id === undefined ? {} : { thread_id }),
+        message_id: preview,
+        content: fit(content.text, link.limits),
+        format: content.format,
+      },
+      { timeoutMs: REQUEST_MS, signal },
+    );
+    if (!outcome) return { outcome: 'failed', error: NOT_READY };
+    const end = this.#ended(outcome, part);
+    return end.outcome === 'delivered' ? { outcome: 'delivered' } : end;
   }
 
   /** What is done with a part that may have been posted: told by what its platform can. */

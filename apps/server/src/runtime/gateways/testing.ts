@@ -135,7 +135,10 @@ export class FakeGateway implements RunningGateway {
       }
       case 'edit_message': {
         const known = this.posts.find((post) => post.id === request.message_id);
-        if (known) known.text = request.content;
+        if (known) {
+          known.text = request.content;
+          known.keyboard = [];
+        }
         return { type: 'command_ok', request_id };
       }
       case 'answer_callback_query':
