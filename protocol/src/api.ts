@@ -317,6 +317,9 @@ export const problemSchema = z.looseObject({
 });
 export type Problem = InferKnown<typeof problemSchema>;
 
+/** How far a turn is, as its agent says; it takes the place of the one before. `percent` is 0 to 100. */
+export type ProgressDelta = Extract<DraftDelta, { type: 'progress' }>;
+
 /**
  * What a session's stream carries besides its events. Deltas have no id and are never durable.
  * `offset` counts UTF-16 units of that attempt's text, reasoning or output.
@@ -334,4 +337,8 @@ export type Delta =
 export type DraftDelta =
   | { type: 'token'; turn: string; step: number; attempt: number; offset: number; text: string }
   | { type: 'reasoning'; turn: string; step: number; attempt: number; offset: number; text: string }
-  | { type: 'tool_output'; turn: string; call: string; offset: number; text: string };
+  | { type: 'tool_output'; turn: string; call: string; offset: number; text: string }
+  | { type: 'progress'; turn: string; call: string; text: string; percent?: number };
+
+/** The longest text of a progress, in UTF-16 units. */
+export const MAX_PROGRESS_LENGTH = 500;

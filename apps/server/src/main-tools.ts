@@ -40,6 +40,7 @@ import { BackgroundProcesses } from './runtime/tools/background-processes.ts';
 import { bashTool } from './runtime/tools/bash.ts';
 import { CliTools } from './runtime/tools/cli-tools.ts';
 import { reloadToolsTool } from './runtime/tools/reload-tools.ts';
+import { reportProgressTool } from './runtime/tools/report-progress.ts';
 import type { CallDeps } from './runtime/tools/call-runner.ts';
 import { McpTools } from './runtime/tools/mcp-tools.ts';
 import { memoryTools, readMemoryDirective } from './runtime/tools/memory.ts';
@@ -139,6 +140,7 @@ export async function openTools(parts: ToolParts): Promise<Tools> {
     bash: [bash],
     memory: memoryTools({ store: memory, clock, timezone }),
     reload_tools: [reloadToolsTool(cli)],
+    report_progress: [reportProgressTool],
     schedule: [scheduleTool(parts.schedules)],
     session: [sessionTool(ownSessions(sessions))],
     web: [webTool({ web })],

@@ -37,7 +37,7 @@ export function readFrame(frame: SseFrame): SessionFrame | null {
 function readDelta(type: string, data: unknown): Delta | null {
   if (typeof data !== 'object' || data === null) return null;
   const fields = data as Record<string, unknown>;
-  const { turn, step, attempt, call, offset, text, clients, seq } = fields;
+  const { turn, step, attempt, call, offset, text, percent, clients, seq } = fields;
   switch (type) {
     case 'token':
     case 'reasoning':
@@ -47,6 +47,10 @@ function readDelta(type: string, data: unknown): Delta | null {
     case 'tool_output':
       return isText(turn) && isText(call) && isCount(offset) && isText(text)
         ? { type, turn, call, offset, text }
+        : null;
+    case 'progress':
+      return isText(turn) && isText(call) && isText(text)
+        ? { type, turn, call, text, ...(isCount(percent) ? { percent } : {}) }
         : null;
     case 'presence':
       return isCount(clients) ? { type, clients } : null;

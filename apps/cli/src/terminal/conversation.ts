@@ -79,6 +79,11 @@ export class Conversation {
     return !this.#watch.idle || this.#unsent > 0 || this.#watch.seq < this.#accepted;
   }
 
+  /** How far the open turn is, as its agent said last; null: it said nothing. */
+  get progress(): string | null {
+    return this.#transcript.progress;
+  }
+
   /** How many messages and commands failed. */
   get failures(): number {
     return this.#failures;

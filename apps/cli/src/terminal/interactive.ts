@@ -94,5 +94,6 @@ export async function converseOnTerminal(
 function statusOf(conversation: Conversation): TextLine | null {
   if (!conversation.connected) return line(span('· no connection, trying again', 'yellow'));
   if (conversation.asked) return line(span('· waiting for you', 'yellow'));
-  return conversation.busy ? line(span('· working (Ctrl-C cancels)', 'dim')) : null;
+  const doing = conversation.progress ?? 'working';
+  return conversation.busy ? line(span(`· ${doing} (Ctrl-C cancels)`, 'dim')) : null;
 }

@@ -41,6 +41,10 @@ export class PlainStage implements Stage {
     this.note(text, 'quiet');
   }
 
+  progress(text: string): void {
+    this.note(`· ${text}`, 'quiet');
+  }
+
   note(text: string, tone: Tone): void {
     if (!this.#quiet || tone === 'error') this.#notes.write(`${text}\n`);
   }

@@ -13,6 +13,8 @@ export interface Stage {
   said(who: string | null, text: string): void;
   /** One line about a tool call. */
   tool(text: string, options?: { folded?: number; failed?: boolean }): void;
+  /** How far the turn is: it takes the place of what was said before. */
+  progress(text: string): void;
   /** A sentence of the program, of one line or more. */
   note(text: string, tone: Tone): void;
   /** The end of a turn. */

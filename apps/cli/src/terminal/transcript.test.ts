@@ -31,6 +31,9 @@ class NotedStage implements Stage {
     this.finish();
     this.said_.push(`tool: ${text}`);
   }
+  progress(text: string): void {
+    this.said_.push(`progress: ${text}`);
+  }
   note(text: string): void {
     this.said_.push(`note: ${text}`);
   }
@@ -447,6 +450,18 @@ describe('what else happens', () => {
     transcript.event({ ...common, seq: ++seq, type, ...decided, decision: 'deny', deliveries });
     transcript.event(delivered('dead', { code: 'expired', message: 'Too late.' }));
     expect(told).toEqual(['note: ✗ Denied (cli)']);
+  });
+
+  it('tells how far the turn is until it ends', () => {
+    const { transcript, told } = setUp();
+    const progress = { type: 'progress', turn: 'turn_1', call: 'call_1' } as const;
+    transcript.delta({ ...progress, text: 'Reading\x1b[2J\nall', percent: 40 });
+    expect(transcript.progress).toBe('40 %: Reading all');
+    transcript.delta({ ...progress, text: 'Writing' });
+    expect(transcript.progress).toBe('Writing');
+    transcript.event(finished());
+    expect(transcript.progress).toBeNull();
+    expect(told.slice(0, 2)).toEqual(['progress: 40 %: Reading all', 'progress: Writing']);
   });
 
   it('tells notices', () => {

@@ -5,6 +5,7 @@ import {
   type Delivery,
   type Delta,
   type EventOf,
+  type ProgressDelta,
   type SessionEvent,
   type StoredEvent,
   type TurnOutcome,
@@ -42,6 +43,7 @@ export class Transcript {
   readonly #tools = new Map<string, string>();
   /** Where deliveries go that have not ended; null: nobody is told of their end. */
   readonly #deliveries = new Map<string, string | null>();
+  #progress: string | null = null;
   #live = false;
   #model = '';
   #clients: number | null = null;
@@ -55,6 +57,11 @@ export class Transcript {
   /** Whether all that was recorded before has been told. */
   get live(): boolean {
     return this.#live;
+  }
+
+  /** How far the open turn is, as its agent said last. */
+  get progress(): string | null {
+    return this.#progress;
   }
 
   delta(delta: Delta): void {
@@ -72,6 +79,10 @@ export class Transcript {
       case 'reset':
         this.#draft.drop();
         this.#stage.note('The server told the conversation anew from here:', 'warning');
+        return;
+      case 'progress':
+        this.#progress = progressLine(delta);
+        this.#stage.progress(this.#progress);
         return;
       // Output of a tool shows folded, with its result; who lagged gets the text so far again.
       case 'tool_output':
@@ -269,6 +280,7 @@ export class Transcript {
 
   #finished(event: EventOf<'turn_finished'>): void {
     this.#draft.drop();
+    this.#progress = null;
     this.#tools.clear();
     if (event.error !== undefined) this.#stage.note(sanitize(event.error.message), 'error');
     if (this.#options.quiet || (!this.#live && event.outcome === 'completed')) return;
@@ -343,6 +355,11 @@ const places: Readonly<Record<EventOf<'user_message'>['source']['kind'], string>
 function chatName({ gateway, chat_id, thread_id }: ChatAddress): string {
   const parts = thread_id === undefined ? [gateway, chat_id] : [gateway, chat_id, thread_id];
   return sanitizeLine(parts.join(':'));
+}
+
+function progressLine({ text, percent }: ProgressDelta): string {
+  const line = sanitizeLine(text);
+  return percent === undefined ? line : `${percent} %: ${line}`;
 }
 
 function fileWord(name: string): string {

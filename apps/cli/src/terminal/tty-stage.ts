@@ -67,6 +67,9 @@ export class TtyStage implements Stage {
     this.#add('tool', [line(mark, span(text, 'dim'), more)]);
   }
 
+  /** The status below says it. */
+  progress(): void {}
+
   note(text: string, tone: Tone): void {
     this.#add(
       'note',

@@ -63,6 +63,7 @@ export const builtinTools = [
   'bash',
   'memory',
   'reload_tools',
+  'report_progress',
   'schedule',
   'session',
   'web',

@@ -10,6 +10,12 @@ export interface ToolResult {
   details?: Record<string, unknown>;
 }
 
+/** How far a turn is, in words, and in percent of the whole where that is known. */
+export interface Progress {
+  text: string;
+  percent?: number;
+}
+
 /** Whose call it is. */
 export interface ToolCaller {
   session: string;
@@ -63,9 +69,17 @@ export interface Tool extends ToolSpec {
   isTrusted?: boolean;
   /** @returns what a call would do, or what is wrong with its arguments, for the model. Has no effect. */
   plan(args: Record<string, unknown>, caller: ToolCaller): CallPlan | { fault: string };
-  /** Runs one call, already durable. Ends soon after the signal aborts; `onOutput` shows output as it comes. */
+  /**
+   * Runs one call, already durable. Ends soon after the signal aborts; `onOutput` shows output as it
+   * comes, `onProgress` how far it is.
+   */
   run(
     args: Record<string, unknown>,
-    options: { signal: AbortSignal; onOutput: (text: string) => void; caller: ToolCaller },
+    options: {
+      signal: AbortSignal;
+      onOutput: (text: string) => void;
+      onProgress?: (progress: Progress) => void;
+      caller: ToolCaller;
+    },
   ): Promise<ToolResult>;
 }

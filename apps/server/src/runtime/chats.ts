@@ -54,6 +54,11 @@ export interface Chats {
     out: string,
     shown: { text: () => string; isPosted: boolean; replyTo?: string },
   ): void;
+  /** Shows how far a session's turn is; null: it has ended, and nothing more is shown of it. Best effort. */
+  progress(
+    session: string,
+    shown: { turn: string; chats: readonly Chat[]; text: string } | null,
+  ): void;
   /** Says in which chats a session's turn works now; none: it does not. */
   working(session: string, chats: readonly Chat[]): void;
 }
@@ -70,5 +75,6 @@ export const noChats: Chats = {
     }),
   showsPreviews: () => false,
   preview: () => undefined,
+  progress: () => undefined,
   working: () => undefined,
 };

@@ -156,3 +156,25 @@ test('whoever comes and goes, a reader gets each record once and the draft up to
   expect([...left, ...readers].flatMap(({ faults }) => faults)).toEqual([]);
   expect(left.length).toBeGreaterThan(50);
 });
+
+test('of how far a turn is a reader gets each word, and one that comes later the newest', async () => {
+  const feed = new Feed({ capacity: 3, lastSeq: 0 });
+  const at = (position: ReturnType<Feed['position']>): unknown[] =>
+    (feed.take(position) ?? []).flatMap((frame) =>
+      frame.kind === 'delta' && 'text' in frame.delta ? [frame.delta.text] : [],
+    );
+  const report = (text: string): void =>
+    feed.addDelta({ type: 'progress', turn: 't', call: `c${text}`, text });
+  const early = feed.position(0);
+  report('a long first one');
+  expect(at(early)).toEqual(['a long first one']);
+  report('2');
+  expect(at(early)).toEqual(['2']);
+  expect(at(feed.position(0))).toEqual(['2']);
+  feed.addDelta({ type: 'tool_output', turn: 't', call: 'c', offset: 0, text: 'out' });
+  // Many more than are kept apart.
+  for (let i = 3; i < 20; i += 1) report(`${i}`);
+  expect(at(early)).toEqual(['out', '19']);
+  expect(at(feed.position(0))).toEqual(['2', 'out', '19']);
+  expect(at(early)).toEqual([]);
+});

@@ -25,9 +25,10 @@ interface Draft {
   closedSeq: number | null;
 }
 
-/** A run of the draft: text of one kind, at a place in the whole draft. */
+/** A run of the draft: text of one kind, from one place in the whole draft to another. */
 interface Chunk {
   start: number;
+  end: number;
   delta: DraftDelta;
 }
 
@@ -122,7 +123,7 @@ export class Feed {
   /** Adds a fragment of a step; one of another step or attempt begins a new draft. */
   addDelta(delta: DraftDelta): void {
     const key =
-      delta.type === 'tool_output'
+      delta.type === 'tool_output' || delta.type === 'progress'
         ? `${delta.turn}/tools`
         : `${delta.turn}/${delta.step}/${delta.attempt}`;
     if (this.#draft.closedSeq !== null || this.#draft.key !== key) {
@@ -130,8 +131,9 @@ export class Feed {
       this.#drafts += 1;
     }
     const draft = this.#draft;
-    draft.chunks.push({ start: draft.units, delta });
+    const start = draft.units;
     draft.units += delta.text.length;
+    draft.chunks.push({ start, end: draft.units, delta });
     if (draft.chunks.length > draft.mergeAt) {
       draft.chunks = merge(draft.chunks);
       // Chunks of changing kinds do not merge: then only when there are twice as many again.
@@ -198,7 +200,7 @@ export class Feed {
     const rest: Chunk[] = [];
     for (let i = chunks.length - 1; i >= 0; i -= 1) {
       const chunk = chunks[i];
-      if (!chunk || chunk.start + chunk.delta.text.length <= position.units) break;
+      if (!chunk || chunk.end <= position.units) break;
       rest.push(cut(chunk, position.units));
     }
     position.units = units;
@@ -225,10 +227,12 @@ function endsDraft(event: StoredEvent): boolean {
 /** The part of a chunk from a place in the draft on. */
 function cut(chunk: Chunk, from: number): Chunk {
   const skip = from - chunk.start;
-  if (skip <= 0) return chunk;
-  const { delta } = chunk;
+  const { delta, end } = chunk;
+  // The newest progress is a whole.
+  if (skip <= 0 || delta.type === 'progress') return chunk;
   return {
     start: from,
+    end,
     delta: { ...delta, offset: delta.offset + skip, text: delta.text.slice(skip) },
   };
 }
@@ -245,7 +249,10 @@ function merge(chunks: readonly Chunk[]): Chunk[] {
   for (const chunk of chunks) {
     const last = merged.at(-1);
     if (last && isSameKind(last.delta, chunk.delta)) {
-      texts.push(chunk.delta.text);
+      last.end = chunk.end;
+      // A progress takes the place of the one before.
+      if (chunk.delta.type === 'progress') last.delta = chunk.delta;
+      else texts.push(chunk.delta.text);
       continue;
     }
     join();

@@ -44,7 +44,7 @@ export class SessionReconciler {
       failed: (why) => this.#failed(why),
     });
     const feed = new Feed({ capacity: settings.outputBufferSize, lastSeq: state.seq });
-    const shown = new ShownChats(log.session, runner.chats);
+    const shown = new ShownChats(log.session, runner.chats, opened.state.turn?.turn);
     const agent = new AgentInUse(deps.agents, journal);
     const parts = { journal, log, feed, shown, agent };
     this.journal = journal;

@@ -1,3 +1,4 @@
+import { type ProgressDelta, visible } from '@duragent/protocol';
 import { boundChats, stepOut } from '../core/session/deliveries.ts';
 import type { Chat, SessionState } from '../core/session/state.ts';
 import type { Chats } from './chats.ts';
@@ -6,11 +7,16 @@ import type { Chats } from './chats.ts';
 export class ShownChats {
   readonly #session: string;
   readonly #outlet: Chats;
+  /** The turn that was open when the session was: nobody knows what the chats were shown of it. */
+  readonly #openedTurn: string | undefined;
   #isTurnShown = false;
+  /** The turn whose progress is shown. */
+  #progressOf: string | null = null;
 
-  constructor(session: string, outlet: Chats) {
+  constructor(session: string, outlet: Chats, openedTurn?: string) {
     this.#session = session;
     this.#outlet = outlet;
+    this.#openedTurn = openedTurn;
   }
 
   /** How many chats show the session and can be reached. */
@@ -36,6 +42,16 @@ export class ShownChats {
     }
   }
 
+  /** Shows how far the open turn is. */
+  progress(state: SessionState, { turn, text, percent }: ProgressDelta): void {
+    // A second message would stand beside the one of before the restart.
+    if (state.turn?.turn !== turn || turn === this.#openedTurn) return;
+    this.#progressOf = turn;
+    const line =
+      percent === undefined ? `⏳ ${visible(text)}` : `⏳ ${percent} %: ${visible(text)}`;
+    this.#outlet.progress(this.#session, { turn, chats: boundChats(state), text: line });
+  }
+
   /** What is owed to a chat comes first. */
   #mayShow({ deliveries }: SessionState, chat: Chat): boolean {
     const isBehind = deliveries.some((one) => one.chat === chat.since);
@@ -44,13 +60,20 @@ export class ShownChats {
 
   /** Tells the chats when a turn begins and ends to work. */
   turn(state: SessionState): void {
+    if (this.#progressOf !== null && state.turn?.turn !== this.#progressOf) this.#endProgress();
     const isWorking = state.turn !== null && state.turn.paused === null;
     this.#show(isWorking ? boundChats(state) : []);
   }
 
   /** The session is closed: whatever its turn does, it is not seen here any more. */
   close(): void {
+    if (this.#progressOf !== null) this.#endProgress();
     this.#show([]);
+  }
+
+  #endProgress(): void {
+    this.#progressOf = null;
+    this.#outlet.progress(this.#session, null);
   }
 
   #show(chats: readonly Chat[]): void {

@@ -42,6 +42,7 @@ export class WorkView {
       },
       show: (delta) => {
         feed.addDelta(delta);
+        if (delta.type === 'progress') shown.progress(journal.now.state, delta);
         if (delta.type !== 'token') return;
         shown.reply(journal.now.state, (...of) => feed.text(...of));
       },

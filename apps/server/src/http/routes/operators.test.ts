@@ -21,6 +21,7 @@ import { ADMIN_TOKEN, API_TOKEN, startTestServer, testAgent, type TestServer } f
 class HeldChats implements Chats {
   readonly limits = noChats.limits;
   readonly preview = noChats.preview;
+  readonly progress = noChats.progress;
   readonly working = noChats.working;
   present = new Set<string>();
   /** How posts end at once; null: they wait in `held`. */

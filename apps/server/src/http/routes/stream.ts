@@ -20,7 +20,7 @@ import { receiveMessage } from './messages.ts';
  * which can follow it with `GET …/events` from the last id it saw.
  *
  * The frames are those of `…/events`: every durable event under its own name with its `seq` as
- * `id`, and the deltas (`token`, `reasoning`, `tool_output`, `presence`, `caught_up`, `lagged`)
+ * `id`, and the deltas (`token`, `reasoning`, `tool_output`, `progress`, `presence`, `caught_up`, `lagged`)
  * without one. Between them stand, without an id and for clients that want nothing else:
  *
  * | event | data | when |

@@ -21,6 +21,7 @@ import { Judge, type RoutingSettings } from './judge.ts';
 import { limitsOfParts, Outlet } from './outlet.ts';
 import { PairingDesk } from './pairing-desk.ts';
 import { Previews } from './previews.ts';
+import { ProgressLines } from './progress-lines.ts';
 import { Typing } from './typing.ts';
 import { WakeList } from './wake-list.ts';
 
@@ -51,6 +52,7 @@ export class GatewayHub implements Chats {
   readonly #previews: Previews;
   readonly #typing: Typing;
   readonly #outlet: Outlet;
+  readonly #progress: ProgressLines;
   readonly #judge: Judge;
   readonly pairing: PairingDesk;
   readonly #closing = new AbortController();
@@ -76,6 +78,7 @@ export class GatewayHub implements Chats {
       link,
       listed: this.#listed,
     });
+    this.#progress = new ProgressLines(deps.clock, this.#outlet);
     this.pairing = new PairingDesk(deps.access, deps.clock);
     this.#judge = new Judge(
       {
@@ -210,6 +213,7 @@ export class GatewayHub implements Chats {
   async close(): Promise<void> {
     this.#closing.abort(new DuragentError('draining', 'The server is stopping.'));
     this.#typing.close();
+    this.#progress.close();
     await this.#changing;
     const accounts = [...this.#accounts.values()];
     this.#accounts.clear();
@@ -235,6 +239,11 @@ export class GatewayHub implements Chats {
 
   preview(...shown: Parameters<Chats['preview']>): void {
     this.#previews.show(...shown);
+  }
+
+  progress(...[session, shown]: Parameters<Chats['progress']>): void {
+    if (shown) this.#progress.show(session, shown.turn, shown.chats, shown.text);
+    else this.#progress.end(session);
   }
 
   working(session: string, chats: readonly Chat[]): void {

@@ -1,4 +1,5 @@
 import {
+  type ChatAddress,
   type CommandError,
   type GatewayLimits,
   type InlineKeyboard,
@@ -46,6 +47,7 @@ export class Outlet {
   readonly #lanes = new Lanes();
   /** Until when a chat's platform asked to wait, on the monotonic clock. */
   readonly #blocked = new Map<string, number>();
+  readonly #never = new AbortController().signal;
   #requests = 0;
 
   constructor(deps: {
@@ -117,6 +119,70 @@ export class Outlet {
     } finally {
       leave();
     }
+  }
+
+  /**
+   * Says something if the chat can be reached at once; `text` is read when its turn in the chat has
+   * come. Once or not at all. @returns its message, null where nobody knows; `unsent`: it was not posted.
+   */
+  async sayNow(
+    chat: ChatAddress,
+    text: () => string,
+    signal: AbortSignal,
+  ): Promise<{ message: string | null } | 'unsent'> {
+    const leave = await this.#lanes.enter(chatKey(chat), signal);
+    try {
+      const link = this.#link(chat.gateway);
+      const isReady = link?.isReady === true && this.#waitOf(chat) <= 0;
+      if (signal.aborted || !isReady || !link.running) return 'unsent';
+      const { chat_id, thread_id } = chat;
+      const outcome = await link.running.request(
+        {
+          type: 'send_message',
+          request_id: this.#requestId(),
+          chat_id,
+          ...(thread_id === undefined ? {} : { thread_id }),
+          content: fit(text(), link.limits),
+          format: 'text',
+          part: 1,
+          parts: 1,
+        },
+        // What was begun is let to its end: what follows in the chat waits for it.
+        { timeoutMs: REQUEST_MS, signal: this.#never },
+      );
+      if (outcome.type === 'unsent') return 'unsent';
+      const answer = outcome.type === 'answered' ? outcome.answer : null;
+      return { message: answer?.type === 'command_ok' ? (answer.message_id ?? null) : null };
+    } finally {
+      leave();
+    }
+  }
+
+  /** Gives a message a new text if its chat can be reached at once. @returns how long the platform wants to wait, in ms. */
+  async editNow(
+    chat: ChatAddress,
+    message: string,
+    text: string,
+    signal: AbortSignal,
+  ): Promise<{ waitMs: number }> {
+    const link = this.#link(chat.gateway);
+    const isPossible = link?.isReady === true && link.can('edit');
+    if (!isPossible || !link.running || signal.aborted) return { waitMs: 0 };
+    const { chat_id, thread_id } = chat;
+    const outcome = await link.running.request(
+      {
+        type: 'edit_message',
+        request_id: this.#requestId(),
+        chat_id,
+        ...(thread_id === undefined ? {} : { thread_id }),
+        message_id: message,
+        content: fit(text, link.limits),
+        format: 'text',
+      },
+      { timeoutMs: REQUEST_MS, signal },
+    );
+    const refusal = outcome.type === 'answered' ? outcome.answer : null;
+    return { waitMs: refusal?.type === 'command_error' ? (refusal.retry_after_ms ?? 0) : 0 };
   }
 
   /** Answers a press, and puts what came of it in place of the message that was pressed. */
@@ -386,13 +452,18 @@ export class Outlet {
     for (;;) {
       const link = await this.#ready(part.chat, part.expiresAt, signal);
       if (!link) return null;
-      const wait = (this.#blocked.get(key) ?? 0) - this.#clock.monotonic();
+      const wait = this.#waitOf(part.chat);
       if (wait <= 0) {
         this.#blocked.delete(key);
         return link;
       }
       await sleep(this.#clock, wait, signal);
     }
+  }
+
+  /** How long a chat's platform asked to wait from now on, in ms. */
+  #waitOf(chat: ChatAddress): number {
+    return (this.#blocked.get(chatKey(chat)) ?? 0) - this.#clock.monotonic();
   }
 
   /** Waits until a chat's gateway is ready. @returns null when `until` (wall clock, ms) came first. */

@@ -138,6 +138,7 @@ export class CallRunner {
           scope.show({ type: 'tool_output', turn, call, offset, text });
           offset += text.length;
         },
+        onProgress: (progress) => scope.show({ type: 'progress', turn, call, ...progress }),
       });
       return end(ran, ran.outcome);
     } catch (error) {

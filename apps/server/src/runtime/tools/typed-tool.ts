@@ -1,6 +1,6 @@
 import { DuragentError } from '@duragent/protocol';
 import { z } from 'zod';
-import type { Tool, ToolCaller, ToolResult } from '../../ports/tool.ts';
+import type { Progress, Tool, ToolCaller, ToolResult } from '../../ports/tool.ts';
 
 /** A built-in tool that starts no process, with its arguments as its schema read them. */
 export interface TypedTool<Args> {
@@ -23,7 +23,14 @@ export interface TypedTool<Args> {
   effect: Tool['effect'];
   onInterrupt: Tool['onInterrupt'];
   /** A DuragentError that it throws is told to the model. */
-  run(args: Args, options: { signal: AbortSignal; caller: ToolCaller }): Promise<ToolResult>;
+  run(
+    args: Args,
+    options: {
+      signal: AbortSignal;
+      caller: ToolCaller;
+      onProgress: (progress: Progress) => void;
+    },
+  ): Promise<ToolResult>;
 }
 
 /** A tool that checks its arguments before they are judged, and again before they are used. */
@@ -53,12 +60,12 @@ export function typedTool<Args>(typed: TypedTool<Args>): Tool {
         ...(typed.writesTrusted?.(read.data) ? { writesTrusted: true } : {}),
       };
     },
-    async run(args, { signal, caller }) {
+    async run(args, { signal, caller, onProgress = ignore }) {
       const read = schema.safeParse(args);
       if (!read.success) return { outcome: 'error', content: faultOf(read.error) };
       if (signal.aborted) return CANCELLED;
       try {
-        return await typed.run(read.data, { signal, caller });
+        return await typed.run(read.data, { signal, caller, onProgress });
       } catch (error) {
         if (signal.aborted) return CANCELLED;
         if (!(error instanceof DuragentError)) throw error;
@@ -67,6 +74,8 @@ export function typedTool<Args>(typed: TypedTool<Args>): Tool {
     },
   };
 }
+
+const ignore = (): void => undefined;
 
 const CANCELLED: ToolResult = { outcome: 'cancelled', content: 'Cancelled.' };
 
