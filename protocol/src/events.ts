@@ -279,7 +279,7 @@ const notice = z.looseObject({
   text: z.string(),
   /** The first 16 hex digits of the SHA-256 of what asked for it: asked twice, it is told once. */
   idempotency: z.string().optional(),
-  /** The call of the open turn that the policy wants people to know of: it is told once. */
+  /** The call of the open turn that the policy wants people to know of, or that tells it: it is told once. */
   call: z.string().optional(),
   deliveries: z.array(deliverySchema),
 });

@@ -50,8 +50,9 @@ export async function openParts(
     schedules: {
       desk: schedules,
       timezone,
-      chatsOf: (session) => sessions.summary(session).chats.filter(({ bound }) => bound),
     },
+    chatsOf: (session) => sessions.summary(session).chats.filter(({ bound }) => bound),
+    gateways: () => hub.list().map(({ name }) => name),
   }));
   const sessions: SessionRegistry = openSessions(config, { ...deps, storage, models, tools, hub });
   const consent = new ConsentDesk({

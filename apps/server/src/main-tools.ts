@@ -1,4 +1,5 @@
 import path from 'node:path';
+import type { ChatAddress } from '@duragent/protocol';
 import manifest from '../package.json' with { type: 'json' };
 import { newId } from './runtime/ids.ts';
 import { skillFiles } from './adapters/agent-catalog/skill-files.ts';
@@ -44,6 +45,7 @@ import { reportProgressTool } from './runtime/tools/report-progress.ts';
 import type { CallDeps } from './runtime/tools/call-runner.ts';
 import { McpTools } from './runtime/tools/mcp-tools.ts';
 import { memoryTools, readMemoryDirective } from './runtime/tools/memory.ts';
+import { notifyUserTool } from './runtime/tools/notify-user.ts';
 import { ownSessions } from './runtime/tools/own-sessions.ts';
 import { receivedFile } from './runtime/tools/received-file.ts';
 import { type ScheduleToolDeps, scheduleTool } from './runtime/tools/schedule.ts';
@@ -62,7 +64,11 @@ export interface ToolParts {
   outputs: ToolOutputs;
   artifacts: ArtifactStore;
   sessions: () => SessionRegistry;
-  schedules: ScheduleToolDeps;
+  schedules: Omit<ScheduleToolDeps, 'chatsOf'>;
+  /** The chats that show a session. */
+  chatsOf: (session: string) => readonly ChatAddress[];
+  /** Names of the gateways there are. */
+  gateways: () => readonly string[];
 }
 
 /** What agents do their work with. */
@@ -139,9 +145,16 @@ export async function openTools(parts: ToolParts): Promise<Tools> {
     background_process: [processes.tool],
     bash: [bash],
     memory: memoryTools({ store: memory, clock, timezone }),
+    notify_user: [
+      notifyUserTool({
+        chatsOf: parts.chatsOf,
+        gateways: parts.gateways,
+        open: (session) => sessions().open(session),
+      }),
+    ],
     reload_tools: [reloadToolsTool(cli)],
     report_progress: [reportProgressTool],
-    schedule: [scheduleTool(parts.schedules)],
+    schedule: [scheduleTool({ ...parts.schedules, chatsOf: parts.chatsOf })],
     session: [sessionTool(ownSessions(sessions))],
     web: [webTool({ web })],
   };

@@ -62,6 +62,7 @@ export const builtinTools = [
   'background_process',
   'bash',
   'memory',
+  'notify_user',
   'reload_tools',
   'report_progress',
   'schedule',

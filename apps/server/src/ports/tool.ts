@@ -38,6 +38,8 @@ export interface CallPlan {
   mustAsk?: string;
   /** It writes what other turns will trust: after a turn has read what others wrote, a person has to allow it. */
   writesTrusted?: boolean;
+  /** It tells people something unasked: after a turn has read what others wrote, a person has to allow it. */
+  speaksUnasked?: boolean;
   /** It is no work but a question to people, and their answer is its result. */
   question?: PeopleQuestion;
 }

@@ -169,6 +169,18 @@ export class SessionActor {
     await this.#reconciler.submit({ type: 'notify', ...what });
   }
 
+  /** Tells people something by a call that is under way, in these chats or those of the session. Once. */
+  async tell(what: {
+    turn: string;
+    call: string;
+    text: string;
+    chats: ChatAddress[] | null;
+  }): Promise<void> {
+    await this.start();
+    this.#journal.assertWritable();
+    await this.#reconciler.submit({ type: 'tell', ...what });
+  }
+
   /** Lets go of a chat. What is owed to it stays owed. */
   async unbind(chat: ChatAddress, by: string): Promise<void> {
     await this.start();

@@ -12,7 +12,7 @@ import { retryAfterFailure } from './retry.ts';
 import type { Rules } from './rules.ts';
 import type { ChatBinding, SessionInput } from './session-input.ts';
 import { settle } from './settle.ts';
-import { notify, speak } from './speak.ts';
+import { notify, speak, tellByCall } from './speak.ts';
 import { MAX_CHATS, type SessionState } from './state.ts';
 import { endStartedCalls, skipExcess } from './tool-calls.ts';
 import { isCurrentCall, resume, stopOverdue, stopTurn } from './turns.ts';
@@ -68,6 +68,8 @@ function react(state: SessionState, input: SessionInput, rules: Rules): Facts {
       return hear(state, input, rules);
     case 'notify':
       return notify(state, input, rules);
+    case 'tell':
+      return tellByCall(state, input, rules);
     case 'bind':
       return bind(state, input.chat);
     case 'unbind': {

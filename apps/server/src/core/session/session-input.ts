@@ -45,6 +45,8 @@ export type SessionInput =
     }
   /** People are told something, in these chats or, with null, in those of the session. Once for each `idempotency`. */
   | { type: 'notify'; idempotency: string; text: string; chats: ChatAddress[] | null }
+  /** A call tells people something, once. */
+  | { type: 'tell'; turn: string; call: string; text: string; chats: ChatAddress[] | null }
   | { type: 'bind'; chat: ChatBinding }
   | { type: 'unbind'; chat: ChatAddress; by: string }
   | { type: 'set'; name: 'queue' | 'activation'; value: string | null; by: string }

@@ -46,6 +46,21 @@ export function notify(
   return [{ type: 'notice', text, idempotency, deliveries }];
 }
 
+/** People are told something by a call that is under way, once. */
+export function tellByCall(
+  state: SessionState,
+  { turn, call, text, chats }: Extract<SessionInput, { type: 'tell' }>,
+  rules: Rules,
+): Facts {
+  const open = state.turn?.turn === turn && state.turn.calls.find((one) => one.call === call);
+  if (!open || open.status !== 'started' || open.told) return [];
+  const to = chats ? withOthers([], chats) : boundChats(state);
+  const deliveries = deliveriesTo(to, { text, format: 'markdown' }, rules, {
+    out: (chat) => outId(call, `tell/${chatKey(chat)}`),
+  });
+  return [{ type: 'notice', text, call, deliveries }];
+}
+
 /** What a chat is told before its first answer, where it never had a session before. */
 export function greet(state: SessionState, rules: Rules): Facts {
   const chats = boundChats(state);

@@ -147,7 +147,7 @@ export interface OpenCall {
   question?: OpenQuestion;
   /** Approvals that were asked for it so far; absent: none. */
   asks?: number;
-  /** Whether people were told what the policy wants them to know of it. */
+  /** Whether people were told what the policy wants them to know of it; once it is started, what it is to tell them. */
   told?: true;
   /** Where people see that they are asked; absent: nowhere yet. */
   cards?: Card[];

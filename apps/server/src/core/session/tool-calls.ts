@@ -101,14 +101,15 @@ export function closeCutCalls(
     .map((call) =>
       repeats(turn, call, openedSeq)
         ? startCall(turn, call, call.hash, rules)
-        : unknownOutcome(turn, call, outputs[call.call]),
+        : cutOutcome(turn, call, outputs[call.call]),
     );
 }
 
 /** Whether a call that was cut is run again. */
 export function repeats(turn: OpenTurn, call: OpenCall, openedSeq: number): boolean {
   const isHarmless = call.onInterrupt === 'retry' && call.effect !== 'effectful';
-  const isCut = call.status === 'started' && call.seq <= openedSeq;
+  // What it has told needs no telling again.
+  const isCut = call.status === 'started' && call.seq <= openedSeq && !call.told;
   return isCut && isHarmless && turn.crashes < MAX_CRASH_RESUMES;
 }
 
@@ -150,11 +151,19 @@ function expire(turn: OpenTurn, call: OpenCall): Facts[number] {
 export function endStartedCalls(turn: OpenTurn): Facts {
   return turn.calls
     .filter((call) => call.status === 'started')
-    .map((call) => unknownOutcome(turn, call, undefined));
+    .map((call) => cutOutcome(turn, call, undefined));
 }
 
 const UNKNOWN =
   'The server was restarted while this ran, so its outcome is unknown: it may have happened wholly, in part, or not at all. Check before you do it again.';
+
+/** What is known of a call that was cut: people were told, or it is unknown. */
+function cutOutcome(turn: OpenTurn, call: OpenCall, output: string | undefined): Facts[number] {
+  if (!call.told) return unknownOutcome(turn, call, output);
+  const fact = { type: 'tool_finished' as const, turn: turn.turn, call: call.call };
+  const content = 'Sent, once; the server was restarted right behind it.';
+  return { ...fact, outcome: 'ok', content, details: {} };
+}
 
 function unknownOutcome(turn: OpenTurn, call: OpenCall, output: string | undefined): Facts[number] {
   const seen = output === undefined || output === '' ? '' : `\nIts output so far:\n${output}`;

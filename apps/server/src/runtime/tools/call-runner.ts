@@ -94,15 +94,15 @@ export class CallRunner {
   /** Why a call that the policy allows is asked about all the same; null: it is not. */
   async #whyAsk({ plan, caller }: ReadyCall, scope: EffectScope): Promise<string | null> {
     if (plan.mustAsk !== undefined) return plan.mustAsk;
-    if (!plan.writesTrusted) return null;
+    if (!plan.writesTrusted && !plan.speaksUnasked) return null;
     const tools = await this.#deps.toolbox.toolsOf(caller.agent);
     const isIt = isTainted(scope.current().window.events, {
       owners: caller.agent.access.owners,
       isTrusted: (name) => tools.get(name)?.isTrusted === true,
     });
-    return isIt
-      ? 'this conversation has words of others in it, and this would be trusted later'
-      : null;
+    if (!isIt) return null;
+    const what = plan.writesTrusted ? 'this would be trusted later' : 'this may be theirs';
+    return `this conversation has words of others in it, and ${what}`;
   }
 
   /** Runs a call that was started. What was allowed is what is run: another plan is refused. */
