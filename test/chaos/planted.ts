@@ -104,8 +104,8 @@ export const plantedBugs: Readonly<Record<string, PlantedBug>> = {
       },
       {
         file: `${runtime}/deliver.ts`,
-        find: `import { type Clock, sleep } from '../ports/clock.ts';`,
-        put: `import { type Clock, sleep } from '../ports/clock.ts';
+        find: `import { type Clock, sleepUntil } from '../ports/clock.ts';`,
+        put: `import { type Clock, sleepUntil } from '../ports/clock.ts';
 import { splitMessage } from '../core/split.ts';
 function cutAnew(text: string, number: number): string {
   const part = splitMessage(text, { maxLength: 3900, unit: 'utf16' })[number - 1];
