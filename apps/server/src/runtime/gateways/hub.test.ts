@@ -273,6 +273,35 @@ describe('an answer', () => {
     expect(hub.gateway.texts('ann')).toEqual([`${REPEATED_MARK}Hi.`]);
   });
 
+  test('whose preview was removed is posted anew, and marked where that may be the second time', async () => {
+    const hub = await new TestHub().start(['ack', 'edit', 'preview']);
+    let isLost = true;
+    hub.gateway.answer = (request) => {
+      if (request.type !== 'send_message') return undefined;
+      const { request_id } = request;
+      if (request.replaces?.message_id !== undefined) {
+        const refusal = { code: 'message_not_found', message: '', uncertain: false } as const;
+        return { type: 'answered', answer: { type: 'command_error', request_id, ...refusal } };
+      }
+      if (!isLost) return undefined;
+      isLost = false;
+      hub.gateway.perform(request);
+      return { type: 'lost', reason: 'it died' };
+    };
+    await hub.tell('hello');
+    const begin = 'Hello there, this is the beginning of it. ';
+    hub.runtime.model.calls.at(-1)?.text(begin);
+    await hub.runtime.clock.advance(300);
+    const preview_id = hub.gateway.previews[0]?.preview_id ?? '';
+    hub.gateway.host.event({ type: 'preview_posted', preview_id, message_id: 'm77' });
+    await ticks();
+    await hub.answer(`${begin}The end.`);
+    await hub.runtime.clock.advance(10_000);
+    const whole = `${begin}The end.`;
+    expect(hub.gateway.texts('ann')).toEqual([whole, `${REPEATED_MARK}${whole}`]);
+    expect(hub.runtime.sessions.summaries()).toMatchObject([{ owed: 0, dead: 0 }]);
+  });
+
   test('that was looked for and found is not sent again', async () => {
     const hub = await new TestHub().start(['ack', 'find']);
     hub.gateway.answer = (request) => {

@@ -259,7 +259,11 @@ export class Outlet {
   ): Promise<DeliveryEnd> {
     // Finishing a message that is known twice is finishing it once.
     if (part.preview !== undefined && link.can('edit')) {
-      return this.#post(part, link, {}, begin, signal);
+      const end = await this.#post(part, link, { isEditOnly: true }, begin, signal);
+      if (!isGone(end)) return end;
+      // Somebody removed it, and an earlier try may have posted the part anew.
+      const { preview: _, ...anew } = part;
+      return this.#settle(anew, link, async () => undefined, signal);
     }
     if (link.can('find') && part.content.type === 'text') {
       const found = await this.#find(part, link, signal);
@@ -320,7 +324,7 @@ export class Outlet {
   async #post(
     part: PartToSend,
     link: GatewayLink,
-    change: { mark?: string; instead?: string },
+    { isEditOnly = false, ...change }: { mark?: string; instead?: string; isEditOnly?: boolean },
     begin: () => Promise<void>,
     signal: AbortSignal,
   ): Promise<DeliveryEnd> {
@@ -338,7 +342,7 @@ export class Outlet {
           ? { preview_id: part.out }
           : null;
     const end = await this.#request(part, link, { ...change, replaces }, signal);
-    if (end.outcome !== 'dead' || end.error.code !== 'message_not_found' || !replaces) return end;
+    if (!isGone(end) || !replaces || isEditOnly) return end;
     // Somebody removed the preview: nothing was posted.
     return this.#request(part, link, { ...change, replaces: null }, signal);
   }
@@ -492,6 +496,11 @@ export class Outlet {
     this.#requests += 1;
     return `r${this.#requests}`;
   }
+}
+
+/** Whether what should be finished is not there: nothing was posted. */
+function isGone(end: DeliveryEnd): boolean {
+  return end.outcome === 'dead' && end.error.code === 'message_not_found';
 }
 
 /** How long the parts for a gateway may be: a mark has to fit before them. */
