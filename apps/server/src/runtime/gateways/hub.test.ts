@@ -630,6 +630,43 @@ describe('a slash command', () => {
     expect(hub.runtime.sessions.summaries()).toMatchObject([{ settings: { queue: 'drop' } }]);
   });
 
+  test.each([
+    ['rate_limited', { retry_after_ms: 7000 }, false, 1],
+    ['not_connected', {}, false, 1],
+    ['platform_error', {}, true, 0],
+    ['blocked', {}, false, 0],
+  ] as const)(
+    'refused with %s %o, uncertain: %s, is answered',
+    async (code, more, uncertain, n) => {
+      const hub = await new TestHub().start();
+      let refusals = 1;
+      hub.gateway.answer = ({ request_id }) => {
+        if (refusals === 0) return undefined;
+        refusals -= 1;
+        const refusal = { code, message: '', uncertain, ...more };
+        return { type: 'answered', answer: { type: 'command_error', request_id, ...refusal } };
+      };
+      await hub.tell('/help');
+      expect(hub.gateway.texts('ann')).toEqual([]);
+      await hub.runtime.clock.advance(8000);
+      expect(hub.gateway.texts('ann')).toHaveLength(n);
+    },
+  );
+
+  test('is not answered for ever where the chat takes nothing', async () => {
+    const hub = await new TestHub().start();
+    let tries = 0;
+    hub.gateway.answer = ({ request_id }) => {
+      tries += 1;
+      const refusal = { code: 'not_connected', message: '', uncertain: false } as const;
+      return { type: 'answered', answer: { type: 'command_error', request_id, ...refusal } };
+    };
+    await hub.tell('/help');
+    await hub.runtime.clock.advance(600_000);
+    expect(tries).toBeGreaterThan(10);
+    expect(tries).toBeLessThan(70);
+  });
+
   test('by a button of somebody who is not heard is answered, and does nothing', async () => {
     const hub = await new TestHub({ agent: { access: defaultAccess } }).start();
     await hub.send({

@@ -23,6 +23,8 @@ import type { WakeList } from './wake-list.ts';
 const REQUEST_MS = 60_000;
 /** How long an answer to a slash command waits for its gateway, in ms. */
 const SAY_MS = 60_000;
+/** How soon one that was refused for the moment is sent again, in ms. */
+const SAY_AGAIN_MS = 1_000;
 /** Longest single wait for a gateway, should the clock jump, in ms. */
 const LOOK_MS = 60 * 60 * 1000;
 
@@ -86,36 +88,29 @@ export class Outlet {
     }
   }
 
-  /** Answers in a chat: not recorded, so it is sent once or not at all. @returns the platform's message id. */
+  /**
+   * Answers in a chat: not recorded, so it is posted once or not at all. What was refused for the
+   * moment is tried again, for as long as anybody waits. @returns the platform's message id.
+   */
   async say(
     place: ChatPlace,
     text: string,
     options: { keyboard?: InlineKeyboard; replyTo?: string; signal: AbortSignal },
   ): Promise<string | null> {
+    const until = this.#clock.now() + SAY_MS;
     const leave = await this.#lanes.enter(chatKey(place), options.signal);
     try {
-      const link = await this.#ready(place, this.#clock.now() + SAY_MS, options.signal);
-      if (!link) return null;
-      const keyboard = link.can('inline_keyboard') ? options.keyboard : undefined;
-      const outcome = await link.running?.request(
-        {
-          type: 'send_message',
-          request_id: this.#requestId(),
-          chat_id: place.chat_id,
-          ...(place.thread_id === undefined ? {} : { thread_id: place.thread_id }),
-          content: fit(text, link.limits),
-          format: 'text',
-          ...(options.replyTo === undefined || place.chat_type === 'dm'
-            ? {}
-            : { reply_to: options.replyTo }),
-          ...(keyboard ? { inline_keyboard: keyboard } : {}),
-          part: 1,
-          parts: 1,
-        },
-        { timeoutMs: REQUEST_MS, signal: options.signal },
-      );
-      const answer = outcome?.type === 'answered' ? outcome.answer : null;
-      return answer?.type === 'command_ok' ? (answer.message_id ?? null) : null;
+      for (;;) {
+        const link = await this.#ready(place, until, options.signal);
+        if (!link?.running) return null;
+        const outcome = await this.#sayOnce(place, text, link, options);
+        if (outcome.type === 'answered' && outcome.answer.type === 'command_ok') {
+          return outcome.answer.message_id ?? null;
+        }
+        const wait = repeatAfter(outcome);
+        if (wait === null || this.#clock.now() + wait >= until) return null;
+        await sleep(this.#clock, wait, options.signal);
+      }
     } finally {
       leave();
     }
@@ -134,22 +129,9 @@ export class Outlet {
     try {
       const link = this.#link(chat.gateway);
       const isReady = link?.isReady === true && this.#waitOf(chat) <= 0;
-      if (signal.aborted || !isReady || !link.running) return 'unsent';
-      const { chat_id, thread_id } = chat;
-      const outcome = await link.running.request(
-        {
-          type: 'send_message',
-          request_id: this.#requestId(),
-          chat_id,
-          ...(thread_id === undefined ? {} : { thread_id }),
-          content: fit(text(), link.limits),
-          format: 'text',
-          part: 1,
-          parts: 1,
-        },
-        // What was begun is let to its end: what follows in the chat waits for it.
-        { timeoutMs: REQUEST_MS, signal: this.#never },
-      );
+      if (signal.aborted || !isReady) return 'unsent';
+      // What was begun is let to its end: what follows in the chat waits for it.
+      const outcome = await this.#sayOnce(chat, text(), link, { signal: this.#never });
       if (outcome.type === 'unsent') return 'unsent';
       const answer = outcome.type === 'answered' ? outcome.answer : null;
       return { message: answer?.type === 'command_ok' ? (answer.message_id ?? null) : null };
@@ -183,6 +165,33 @@ export class Outlet {
     );
     const refusal = outcome.type === 'answered' ? outcome.answer : null;
     return { waitMs: refusal?.type === 'command_error' ? (refusal.retry_after_ms ?? 0) : 0 };
+  }
+
+  async #sayOnce(
+    place: ChatAddress & Partial<Pick<ChatPlace, 'chat_type'>>,
+    text: string,
+    link: GatewayLink,
+    options: { keyboard?: InlineKeyboard; replyTo?: string; signal: AbortSignal },
+  ): Promise<RequestOutcome> {
+    const { running } = link;
+    if (!running) return { type: 'unsent', reason: NOT_READY.message };
+    const keyboard = link.can('inline_keyboard') ? options.keyboard : undefined;
+    const isReply = options.replyTo !== undefined && place.chat_type !== 'dm';
+    return running.request(
+      {
+        type: 'send_message',
+        request_id: this.#requestId(),
+        chat_id: place.chat_id,
+        ...(place.thread_id === undefined ? {} : { thread_id: place.thread_id }),
+        content: fit(text, link.limits),
+        format: 'text',
+        ...(isReply ? { reply_to: options.replyTo } : {}),
+        ...(keyboard ? { inline_keyboard: keyboard } : {}),
+        part: 1,
+        parts: 1,
+      },
+      { timeoutMs: REQUEST_MS, signal: options.signal },
+    );
   }
 
   /** Answers a press, and puts what came of it in place of the message that was pressed. */
@@ -501,6 +510,14 @@ export class Outlet {
 /** Whether what should be finished is not there: nothing was posted. */
 function isGone(end: DeliveryEnd): boolean {
   return end.outcome === 'dead' && end.error.code === 'message_not_found';
+}
+
+/** How long to wait before a request is made again of which nothing happened, in ms; null: never. */
+function repeatAfter(outcome: RequestOutcome): number | null {
+  if (outcome.type === 'unsent') return SAY_AGAIN_MS;
+  if (outcome.type === 'lost' || outcome.answer.type !== 'command_error') return null;
+  const { uncertain, code, retry_after_ms: asked = 0 } = outcome.answer;
+  return uncertain || !isTransient(code) ? null : Math.max(asked, SAY_AGAIN_MS);
 }
 
 /** How long the parts for a gateway may be: a mark has to fit before them. */
