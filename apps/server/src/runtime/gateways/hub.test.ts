@@ -1,4 +1,4 @@
-import { DuragentError } from '@duragent/protocol';
+import { DuragentError, type InboundEvent } from '@duragent/protocol';
 import { describe, expect, test } from 'vitest';
 import { defaultAccess } from '../../core/agent-access.ts';
 import { testAgent, ticks } from '../testing.ts';
@@ -6,6 +6,21 @@ import { REPEATED_MARK } from './outlet.ts';
 import { inGroup, TestHub } from './testing.ts';
 
 const byNumber = (a: number, b: number): number => a - b;
+
+function pressOf(
+  from: string,
+  where: { chat_id: string; chat_type: 'dm' | 'group' },
+): InboundEvent {
+  return {
+    type: 'callback_query',
+    event_id: 'q1',
+    callback_query_id: 'q1',
+    ...where,
+    sender: { id: from, is_bot: false },
+    message_id: 'm1',
+    data: '/new',
+  };
+}
 
 describe('a message in a direct chat', () => {
   test('is acknowledged when it is durable, and answered in its chat', async () => {
@@ -667,18 +682,31 @@ describe('a slash command', () => {
     expect(tries).toBeLessThan(70);
   });
 
+  test.each(['passive', 'silent', 'block'] as const)(
+    'by a button of somebody whose words are %s is answered, and does nothing',
+    async (disposition) => {
+      const groups = {
+        ...defaultAccess.groups,
+        policy: 'open' as const,
+        senderOverrides: { 'fake:mallory': disposition },
+      };
+      const hub = await new TestHub({ agent: { access: { ...defaultAccess, groups } } }).start();
+      await hub.send(pressOf('mallory', { chat_id: 'g1', chat_type: 'group' }));
+      expect(hub.gateway.pressAnswers).toEqual(['You may not do this here.']);
+      expect(hub.runtime.sessions.summaries()).toEqual([]);
+    },
+  );
+
+  test('by a button of a stranger is answered, and gives no code', async () => {
+    const hub = await new TestHub({ agent: { access: defaultAccess } }).start();
+    await hub.send(pressOf('mallory', { chat_id: 'mallory', chat_type: 'dm' }));
+    expect(hub.gateway.pressAnswers).toEqual(['You may not do this here.']);
+    expect(hub.book.requests).toEqual([]);
+  });
+
   test('by a button of somebody who is not heard is answered, and does nothing', async () => {
     const hub = await new TestHub({ agent: { access: defaultAccess } }).start();
-    await hub.send({
-      type: 'callback_query',
-      event_id: 'q1',
-      callback_query_id: 'q1',
-      chat_id: 'g1',
-      chat_type: 'group',
-      sender: { id: 'mallory', is_bot: false },
-      message_id: 'm1',
-      data: '/new',
-    });
+    await hub.send(pressOf('mallory', { chat_id: 'g1', chat_type: 'group' }));
     expect(hub.gateway.pressAnswers).toEqual(['You may not do this here.']);
     expect(hub.runtime.sessions.summaries()).toEqual([]);
   });

@@ -66,7 +66,9 @@ export class Judge {
     const place = placeOf(gateway, event);
     const disposition = await this.#dispositionOf(agent, arrival, place);
     const judged = (what: Disposition): Judgement => ({ disposition: what, agent: agent.name });
-    if (disposition === 'block') return { disposition };
+    // A press is no word to overhear, nor a reason to give out a code: it is refused, and answered.
+    const isRefusedPress = event.type === 'callback_query' && disposition !== 'allow';
+    if (disposition === 'block' || isRefusedPress) return { disposition: 'block' };
     if (disposition !== 'allow') return judged(disposition);
     if (event.type === 'callback_query') return judged('command');
     const slash = parseSlashCommand(event.content.text ?? '', username);
