@@ -116,6 +116,8 @@ export class ChatSessions {
 
   /** A chat goes on under another id. */
   async migrate(from: ChatAddress, chatId: string): Promise<void> {
+    // Whoever tells of a thousand chats that nobody knows keeps nobody waiting.
+    if (this.#bindings.typeOf(from) === null) return;
     for (const summary of this.#sessions.summaries()) {
       for (const chat of summary.chats) {
         if (!chat.bound) continue;

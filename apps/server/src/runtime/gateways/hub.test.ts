@@ -1,5 +1,5 @@
 import { DuragentError, type InboundEvent } from '@duragent/protocol';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { defaultAccess } from '../../core/agent-access.ts';
 import { testAgent, ticks } from '../testing.ts';
 import { REPEATED_MARK } from './outlet.ts';
@@ -259,6 +259,26 @@ describe('a message in a group', () => {
     await hub.answer('B');
     expect(hub.runtime.sessions.summaries()).toMatchObject([{ turns: 2 }]);
     expect(hub.gateway.texts('g2')).toEqual(['B']);
+  });
+
+  test('that migrates keeps its session also where a server before this one made it', async () => {
+    const hub = await new TestHub().start();
+    await hub.tell('a', { ...inGroup('g1'), mentions_bot: true });
+    await hub.answer('A');
+    await hub.restart();
+    await hub.send({ type: 'chat_migrated', event_id: 'mig', chat_id: 'g1', new_chat_id: 'g2' });
+    await hub.tell('b', { ...inGroup('g2'), mentions_bot: true });
+    await hub.answer('B');
+    expect(hub.runtime.sessions.summaries()).toMatchObject([{ turns: 2 }]);
+  });
+
+  test('that nobody knows migrates without a look at all sessions', async () => {
+    const hub = await new TestHub().start();
+    await hub.tell('a', { ...inGroup('g1'), mentions_bot: true });
+    await hub.answer('A');
+    const looks = vi.spyOn(hub.runtime.sessions, 'summaries');
+    await hub.send({ type: 'chat_migrated', event_id: 'mig', chat_id: 'x1', new_chat_id: 'x2' });
+    expect(looks).not.toHaveBeenCalled();
   });
 });
 
