@@ -105,6 +105,8 @@ export class GatewayLife {
   /** Counts what comes from its pipes, to see whether anything still does. */
   #chunks = 0;
   #lastWords = '';
+  /** What it said was wrong, in the words that are for people. */
+  #lastError = '';
   #cancelDisconnected: (() => void) | null = null;
 
   constructor(options: LifeOptions) {
@@ -220,12 +222,14 @@ export class GatewayLife {
     const isClean = exit.code === 0;
     if (this.#cause === null) {
       if (isClean && this.#isReady) return { kind: 'left', reason: how };
+      // An error that it lived on with says nothing about a later crash.
+      const said = (this.#isReady ? '' : this.#lastError) || this.#lastWords;
       const before = this.#isReady ? '' : ' before it was ready';
-      const words = this.#lastWords === '' ? '' : `: ${this.#lastWords}`;
-      return { kind: 'failed', reason: `${how}${before}${words}` };
+      return { kind: 'failed', reason: `${how}${before}${behind(said)}` };
     }
     if (this.#cause.kind !== 'left' || isClean) return this.#cause;
-    return { kind: 'failed', reason: `${this.#cause.reason}, and ${how}` };
+    const said = this.#lastError || this.#lastWords;
+    return { kind: 'failed', reason: `${this.#cause.reason}, and ${how}${behind(said)}` };
   }
 
   /** Waits for the ends of its pipes, but not for ever for whatever else may hold them open. */
@@ -327,6 +331,7 @@ export class GatewayLife {
         this.#on.event(event);
         return;
       case 'error':
+        this.#lastError = event.message || event.code;
         this.#on.event(event);
         if (event.fatal || fatalCodes.has(event.code)) {
           const reason = event.message === '' ? event.code : `${event.code}: ${event.message}`;
@@ -448,6 +453,11 @@ export class GatewayLife {
       }),
     );
   }
+}
+
+/** What was said, where anything was, behind what it explains. */
+function behind(said: string): string {
+  return said === '' ? '' : `: ${said}`;
 }
 
 const LF = 0x0a;

@@ -362,6 +362,13 @@ describe('a gateway that fails', () => {
     await until('it said so', () => host.statuses.some((status) => status.reason === reason));
   });
 
+  test('has what it said was wrong in the reason', async () => {
+    const { host } = start('says-why');
+    const reason =
+      'ended by itself: failed, and ended with exit code 1: the platform cannot be reached';
+    await until('it said so', () => host.statuses.some((status) => status.reason === reason));
+  });
+
   test('that closes its stdin is replaced', async () => {
     const { gateway, host } = start('closes-stdin', { limits: { pingEveryMs: 50 } });
     await until('it was replaced', () => gateway.status.restarts >= 1);

@@ -258,6 +258,13 @@ const behaviours: Record<string, (configure: Line) => void> = {
     say({ type: 'shutdown', reason: 'the phone was unlinked' });
     setTimeout(() => process.exit(Number(argument)), 20);
   },
+  'says-why': () => {
+    onCommand = () => undefined;
+    onStdinEnd = () => undefined;
+    say({ type: 'error', code: 'failed', message: 'the platform cannot be reached' });
+    say({ type: 'shutdown', reason: 'failed' });
+    setTimeout(() => process.exit(1), 20);
+  },
   exits: () => {
     ready();
     setTimeout(() => process.exit(Number(argument)), 20);
