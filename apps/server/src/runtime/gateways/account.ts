@@ -247,12 +247,12 @@ export class GatewayAccount {
     this.#waitingBytes += bytes;
     this.#lastN = Math.max(this.#lastN, entry.n);
     this.#handover.take(entry).then(
-      () => this.#handedOver(entry.n, bytes),
+      () => this.#handedOver(entry, bytes),
       () => undefined, // the server stops: the next start hands it over
     );
   }
 
-  #handedOver(n: number, bytes: number): void {
+  #handedOver({ n, disposition }: InboxEntry, bytes: number): void {
     this.#waiting.delete(n);
     this.#waitingBytes -= bytes;
     this.#roomier.resolve();
@@ -264,6 +264,11 @@ export class GatewayAccount {
     this.#inbox.mark(marked);
     // What is marked is not handed over again: soon also where nothing more comes.
     this.#cancelFlush();
+    if (disposition === 'command' || disposition === 'pairing') {
+      // Its answer is on its way, and no log knows of it: done again, it would come twice.
+      this.#inbox.flush();
+      return;
+    }
     this.#cancelFlush = this.#deps.clock.after(FLUSH_MS, () => this.#inbox.flush());
   }
 

@@ -548,6 +548,19 @@ describe('a slash command', () => {
     expect(turns.sort(byNumber)).toEqual([1, 2]);
   });
 
+  test('is not answered again by a server that starts at once after a crash', async () => {
+    const access = {
+      ...defaultAccess,
+      dm: { policy: 'pairing' as const, allowlist: ['fake:ann'] },
+    };
+    const hub = await new TestHub({ agent: { access } }).start();
+    await hub.tell('/help');
+    await hub.tell('let me in', { from: 'bob' });
+    expect(hub.gateway.posts).toHaveLength(2);
+    await hub.restart();
+    expect(hub.gateway.posts).toEqual([]);
+  });
+
   test('ends the old session with /reset', async () => {
     const hub = await new TestHub().start();
     await hub.tell('one');
