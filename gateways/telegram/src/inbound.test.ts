@@ -58,11 +58,24 @@ describe('a message', () => {
     const edit = { update_id: 2, edited_message: edited.message } as Update;
     expect(eventOf(again)).toEqual(eventOf(first));
     expect(eventOf(edit)).toMatchObject({
-      event_id: 'm:7:5:1700000100',
+      event_id: expect.stringMatching(/^m:7:5:1700000100:[0-9a-f]{8}$/),
       edited: true,
       content: { text: 'b' },
       timestamp: '2023-11-14T22:15:00.000Z',
     });
+  });
+
+  test('has another event_id after each of two edits within one second', () => {
+    const edited = (text: string): Update => {
+      const { message: whole } = message({ text, edit_date: 1_700_000_100 });
+      return { update_id: 2, edited_message: whole } as Update;
+    };
+    const ids = [edited('b'), edited('c'), { ...edited('b'), update_id: 9 }].map((update) => {
+      const event = eventOf(update);
+      return 'event_id' in event ? event.event_id : '';
+    });
+    expect(ids[1]).not.toBe(ids[0]);
+    expect(ids[2]).toBe(ids[0]);
   });
 
   test.each([

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type {
   ChatType,
   GatewayEventOf,
@@ -88,7 +89,7 @@ function readMessage(message: Message, how: { edited: boolean; bot: BotIdentity 
   const answered = answeredMessage(message);
   const event: MessageReceived = {
     type: 'message_received',
-    event_id: `m:${chatId}:${message.message_id}:${message.edit_date ?? 0}`,
+    event_id: `m:${chatId}:${message.message_id}:${versionOf(message, body)}`,
     message_id: String(message.message_id),
     edited: how.edited,
     chat_id: chatId,
@@ -103,6 +104,16 @@ function readMessage(message: Message, how: { edited: boolean; bot: BotIdentity 
     metadata: readMetadata(message),
   };
   return { kind: 'event', event, file: body.file };
+}
+
+/** Names what a message says now: seconds alone would make one of two edits that follow closely. */
+function versionOf(
+  { edit_date: date }: Message,
+  { content, file: sent }: { content: MessageContent; file: PendingFile | null },
+): string {
+  if (date === undefined) return '0';
+  const said = createHash('sha256').update(JSON.stringify([content, sent?.fileId]));
+  return `${date}:${said.digest('hex').slice(0, 8)}`;
 }
 
 const chatTypes: Readonly<Record<Chat['type'], ChatType>> = {
