@@ -78,6 +78,13 @@ describe('a message', () => {
     expect(ids[2]).toBe(ids[0]);
   });
 
+  test('with a place that is shared live is one, however far it moves', () => {
+    const fields = { location: { latitude: 1.5, longitude: -2, live_period: 900 } };
+    expect(eventOf(message(fields))).toMatchObject({ edited: false });
+    const { message: moved } = message({ ...fields, edit_date: 1_700_000_100 });
+    expect(read({ update_id: 2, edited_message: moved } as Update).kind).toBe('ignored');
+  });
+
   test.each([
     [dm, 'dm'],
     [{ ...group, type: 'group' }, 'group'],

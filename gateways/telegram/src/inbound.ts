@@ -81,6 +81,8 @@ function readMessage(message: Message, how: { edited: boolean; bot: BotIdentity 
   }
   const sender = readSender(message);
   if (sender === null) return ignored('a message of nobody');
+  // One that is shared live moves every few seconds: nobody said anything.
+  if (how.edited && message.location !== undefined) return ignored('a place that moved');
   const body = readContent(message, how.bot);
   if (body === null) return ignored('a service message');
 
