@@ -209,7 +209,7 @@ export class GatewayAccount {
     const entry = await taken.entry;
     if (entry) this.#handOver(entry);
     if (entry && !entry.event) {
-      this.#discardFiles(event);
+      this.#handover.discardFiles(event);
       this.#refusePress(event, entry.n);
     }
   }
@@ -226,19 +226,6 @@ export class GatewayAccount {
     const words = { request_id: `press${n}`, text: 'You may not do this here.' };
     const options = { timeoutMs: PRESS_MS, signal: this.#stop.signal };
     void this.#running?.request({ ...request, ...words }, options);
-  }
-
-  /** Files of somebody who is not heard are not kept. */
-  #discardFiles(event: InboundEvent): void {
-    if (event.type !== 'message_received') return;
-    const root = this.#deps.mediaDir(this.spec.name);
-    for (const { path } of event.content.media ?? []) {
-      this.#deps.artifacts
-        .discard({ path, root })
-        .catch((error: unknown) =>
-          this.#deps.log.warn({ gateway: this.spec.name, err: error }, 'file not removed'),
-        );
-    }
   }
 
   #handOver(entry: InboxEntry): void {

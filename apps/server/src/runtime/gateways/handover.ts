@@ -125,6 +125,7 @@ export class Handover {
       if (disposition === 'unjudged') throw agentMissing(agent);
     }
     const ask = { place, agent, n: entry.n, event };
+    if (!said.has(disposition)) this.discardFiles(event);
     switch (disposition) {
       case 'command':
         await this.#deps.onAsk(ask);
@@ -141,6 +142,20 @@ export class Handover {
       case 'block':
       case 'no_route':
         return;
+    }
+  }
+
+  /** Removes the files of what nobody is told: whoever may not speak fills no disk. */
+  discardFiles(event: InboundEvent): void {
+    if (event.type !== 'message_received') return;
+    const { artifacts, log, mediaDir } = this.#deps;
+    const root = mediaDir(this.#gateway);
+    for (const { path } of event.content.media ?? []) {
+      artifacts
+        .discard({ path, root })
+        .catch((error: unknown) =>
+          log.warn({ gateway: this.#gateway, err: error }, 'file not removed'),
+        );
     }
   }
 
@@ -223,6 +238,9 @@ export class Handover {
     return [...texts.map((text) => ({ type: 'text' as const, text })), ...files];
   }
 }
+
+/** What becomes a message of a session; its files become artifacts. */
+const said: ReadonlySet<InboxEntry['disposition']> = new Set(['turn', 'passive', 'silent']);
 
 /** Whether a failure goes away by itself. */
 function isPassing({ code }: DuragentError): boolean {

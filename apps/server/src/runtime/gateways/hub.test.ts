@@ -114,6 +114,19 @@ describe('a message in a direct chat', () => {
   });
 });
 
+test('files that no session is given are removed', async () => {
+  const access = { ...defaultAccess, dm: { policy: 'pairing' as const, allowlist: ['fake:ann'] } };
+  const hub = await new TestHub({ agent: { access } }).start();
+  const fileOf = (name: string) => ({
+    media: [{ path: name, name, mime: 'text/plain', size: 3, sha256: '0'.repeat(64) }],
+  });
+  await hub.tell('', { content: { text: 'let me in', ...fileOf('of a stranger') }, from: 'bob' });
+  await hub.tell('', { content: { text: '/help', ...fileOf('of a command') } });
+  await hub.tell('', { content: { text: 'look', ...fileOf('of a message') } });
+  expect(hub.discarded).toEqual(['of a stranger', 'of a command']);
+  expect([...hub.artifacts.values()]).toMatchObject([{ name: 'of a message' }]);
+});
+
 describe('a chat whose session is gone', () => {
   test('by a purge is heard again', async () => {
     const hub = await new TestHub().start();

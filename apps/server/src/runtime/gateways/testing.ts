@@ -175,6 +175,8 @@ export class TestHub {
   readonly runtime: TestRuntime;
   readonly inboxes = new Map<string, MemoryInbox>();
   readonly artifacts = new Map<string, ArtifactRef>();
+  /** Files of gateways that were removed. */
+  readonly discarded: string[] = [];
   book: AccessBook = { pairings: [], requests: [] };
   hub!: GatewayHub;
   gateways = new Map<string, FakeGateway>();
@@ -210,7 +212,7 @@ export class TestHub {
         this.artifacts.set(meta.id, meta);
         return meta;
       },
-      discard: async () => undefined,
+      discard: async ({ path }) => void this.discarded.push(path),
       sweep: async () => undefined,
       put: async (_, { id, name, mime }) => {
         const ref = { id, name, mime, size: 0, sha256: '' };
