@@ -20,6 +20,7 @@ const sandbox = await openSandbox({
     envFolders: [],
     hidden: [],
     readOnly: [],
+    reserved: [],
   },
   baseEnv: { PATH: process.env['PATH'] },
   isRefusedVariable: () => false,

@@ -277,6 +277,7 @@ async function openSandboxOf(config: Config): Promise<Sandbox> {
       envFolders: foldersOf(config),
       hidden: [config.sessionsPath, config.artifactsPath, config.memoryPath],
       readOnly: [config.agents.path, ...(config.file ? [config.file] : [])],
+      reserved: [...config.reservedFiles, ...envFilesOf(config)],
     },
     baseEnv: config.childEnvironment,
     isRefusedVariable: refusedVariable,

@@ -22,6 +22,7 @@ const restart = (key: string, value: Key['value']): Key => ({ key, value, isLive
 const keys: Record<keyof Config, readonly Key[]> = {
   file: [],
   workspaceRoot: [],
+  reservedFiles: [],
   warnings: [],
   // Of a process whose environment does not change.
   childEnvironment: [],

@@ -15,7 +15,7 @@ export interface ConfigPlace {
 
 /**
  * Finds duragent.yaml: the one that was asked for (by flag, then by `DURAGENT_CONFIG`), else the
- * first that exists of the known places.
+ * first of the known places that has one with content.
  * @throws DuragentError `config_invalid` if one was asked for and is not there or no YAML by name.
  */
 export async function findConfig(options: {
@@ -31,16 +31,30 @@ export async function findConfig(options: {
     return placeOf(await askedFile(resolve(cwd, expandHome(asked, home)), by), options);
   }
   const known = [
-    join(cwd, 'duragent.yaml'),
-    join(cwd, 'duragent.yml'),
-    join(cwd, '.duragent', 'duragent.yaml'),
+    ...knownIn(cwd),
     join(home, '.config', 'duragent', 'duragent.yaml'),
     join(home, '.config', 'duragent', 'duragent.yml'),
   ];
   for (const file of known) {
-    if (await exists(file)) return placeOf(file, options);
+    if (await exists(file, { orEmpty: false })) return placeOf(file, options);
   }
   return { file: null, base: cwd, workspaceRoot: cwd };
+}
+
+/** The files of a workspace that would be read instead of the one that was found. */
+export function filesBefore({ file, workspaceRoot }: ConfigPlace): string[] {
+  const known = knownIn(workspaceRoot);
+  const at = known.findIndex((place) => place === file);
+  return at === -1 ? known : known.slice(0, at);
+}
+
+/** Where a configuration lies in a workspace, the first that has one counts. */
+function knownIn(folder: string): string[] {
+  return [
+    join(folder, 'duragent.yaml'),
+    join(folder, 'duragent.yml'),
+    join(folder, '.duragent', 'duragent.yaml'),
+  ];
 }
 
 /** `~` and `~/…` start at the home directory. */
@@ -53,7 +67,7 @@ async function askedFile(file: string, by: string): Promise<string> {
     const message = `${by}: ${file} is not named .yaml or .yml; the configuration is a YAML file`;
     throw new DuragentError('config_invalid', message);
   }
-  if (await exists(file)) return file;
+  if (await exists(file, { orEmpty: true })) return file;
   throw new DuragentError('config_invalid', `${by}: there is no file ${file}; correct the path`);
 }
 
@@ -63,10 +77,11 @@ function placeOf(file: string, { cwd, home }: { cwd: string; home: string }): Co
   return { file, base, workspaceRoot: basename(base) === '.duragent' ? dirname(base) : base };
 }
 
-async function exists(file: string): Promise<boolean> {
+/** An empty file says nothing; where agents could make one that does, the sandbox leaves it. */
+async function exists(file: string, { orEmpty }: { orEmpty: boolean }): Promise<boolean> {
   try {
-    await stat(file);
-    return true;
+    const facts = await stat(file);
+    return orEmpty || facts.size > 0;
   } catch (cause) {
     const code = errorCode(cause);
     if (code === 'ENOENT' || code === 'ENOTDIR') return false;

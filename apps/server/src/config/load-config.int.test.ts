@@ -54,6 +54,24 @@ describe('the file', () => {
     }
   });
 
+  it('is passed over where it is empty, unless it was asked for', async () => {
+    const file = await write('work/.duragent/duragent.yaml', 'server: { port: 9001 }');
+    const empty = await write('work/duragent.yaml', '');
+    expect(await load()).toMatchObject({ file, port: 9001 });
+    expect(await load({ config: 'duragent.yaml' })).toMatchObject({ file: empty, port: 8080 });
+  });
+
+  it('reserves the places that another start would read instead', async () => {
+    const [first, second, third] = places.slice(0, 3).map((place) => join(root, place));
+    expect((await load()).reservedFiles).toEqual([first, second, third]);
+    await write('home/.config/duragent/duragent.yaml', 'timezone: UTC');
+    expect((await load()).reservedFiles).toEqual([first, second, third]);
+    await write('work/.duragent/duragent.yaml', 'timezone: UTC');
+    expect((await load()).reservedFiles).toEqual([first, second]);
+    await write('work/duragent.yaml', 'timezone: UTC');
+    expect((await load()).reservedFiles).toEqual([]);
+  });
+
   it('is the one that was typed, else the one of DURAGENT_CONFIG', async () => {
     await write('work/duragent.yaml', 'server: { port: 9000 }');
     const typed = await write('else/a.yaml', 'server: { port: 9001 }');

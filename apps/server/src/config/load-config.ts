@@ -24,7 +24,7 @@ import {
   readSettings,
   type ModelKeys,
 } from './environment.ts';
-import { expandHome, findConfig } from './find-config.ts';
+import { expandHome, filesBefore, findConfig } from './find-config.ts';
 import {
   gatewaySecrets,
   gatewaysOf,
@@ -55,6 +55,8 @@ export interface Config {
   file: string | null;
   /** The folder that people call the workspace: it holds the data directory, where that is the default one. */
   workspaceRoot: string;
+  /** Files that are not there, or empty, and that another start would read as its configuration. */
+  reservedFiles: string[];
   dataDir: string;
   sessionsPath: string;
   artifactsPath: string;
@@ -172,6 +174,7 @@ export async function loadConfig(options: {
   return {
     file: place.file,
     workspaceRoot: place.workspaceRoot,
+    reservedFiles: filesBefore(place),
     dataDir,
     sessionsPath: paths.services.session.path,
     artifactsPath: paths.services.artifacts.path,

@@ -28,6 +28,7 @@ async function open(folder: string): Promise<void> {
       envFolders: [],
       hidden: [],
       readOnly: [],
+      reserved: [],
     },
     baseEnv: { PATH: process.env['PATH'] },
     isRefusedVariable: () => false,

@@ -16,6 +16,7 @@ import {
   RESOLVER_FILE,
 } from './hidden-places.ts';
 import { initScript, requestFault, SHELL } from './launcher.ts';
+import { ReservedFiles } from './reserved-files.ts';
 import type { Launch, Launcher, LaunchRequest } from './launcher.ts';
 
 /** The places that make a sandbox; all paths are absolute. */
@@ -31,6 +32,8 @@ export interface SandboxPlaces {
   hidden: readonly string[];
   /** Files and folders that they may read but not change, though they lie in the workspace. */
   readOnly: readonly string[];
+  /** Files that they may neither read nor make: what lies there is read as a configuration. */
+  reserved: readonly string[];
 }
 
 export interface BubblewrapOptions {
@@ -45,14 +48,21 @@ export interface BubblewrapOptions {
 /** Starts each command in namespaces of its own, with the machine read-only and its secrets out of sight. */
 export function bubblewrapLauncher(options: BubblewrapOptions): Launcher {
   let machine: Promise<Machine> | null = null;
+  let keepsAlive = false;
   return {
     ownsNamespace: true,
     prepare(request) {
+      keepsAlive ||= !request.diesWithParent;
       machine ??= lookAround(options.places).catch((error: unknown) => {
         machine = null;
         throw error;
       });
       return prepare(request, machine, options);
+    },
+    async close() {
+      // What outlives the server could make them then.
+      const { reserved } = (await machine?.catch(() => null)) ?? {};
+      if (!keepsAlive) await reserved?.release();
     },
   };
 }
@@ -63,6 +73,7 @@ interface Machine {
   rules: PathRule[];
   /** Where secrets may come and go, since people write there too. */
   changingSecrets: string[];
+  reserved: ReservedFiles;
 }
 
 async function prepare(
@@ -81,17 +92,19 @@ async function prepare(
       isRefusedVariable: options.isRefusedVariable,
     });
     if ('fault' in environment) return environment;
-    const [cwd, found, writable, secrets] = await Promise.all([
+    const [cwd, found, writable, secrets, reserved] = await Promise.all([
       resolved(request.cwd),
       // What is not there cannot be read: nothing is lost.
       Promise.all((request.readable ?? []).map((place) => realpath(place).catch(() => null))),
       Promise.all((request.writable ?? []).map(resolved)),
       Promise.all(machine.changingSecrets.map((place) => ruleFor(place, 'hidden'))),
+      machine.reserved.rules(),
     ]);
     const readable = found.filter((place) => place !== null);
     const rules: PathRule[] = [
       ...machine.rules,
       ...secrets.filter((rule) => rule !== null),
+      ...reserved,
       // Within the workspace it is writable as it is; a folder of it could be swapped for a link.
       ...writable
         .filter((folder) => !isWithin(folder, machine.workspace))
@@ -137,6 +150,9 @@ async function lookAround(places: SandboxPlaces): Promise<Machine> {
   ]);
   return {
     workspace,
+    reserved: new ReservedFiles(
+      places.reserved.filter((file) => isWithin(file, workspace) && !isWithin(file, dataDir)),
+    ),
     changingSecrets: [
       ...openSecrets,
       ...places.envFolders.flatMap((folder) =>

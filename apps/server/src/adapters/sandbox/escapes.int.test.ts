@@ -200,6 +200,7 @@ async function openIn(base: string, mode: 'bubblewrap' | 'trust'): Promise<Sandb
       envFolders: [at('ws'), at('ws/conf')],
       hidden: [at('hidden.key')],
       readOnly: [at('ws/duragent.yaml'), at('ws/shared/kept')],
+      reserved: [],
     },
     baseEnv: { PATH: process.env['PATH'], HOME: at('home'), OPENAI_API_KEY: CANARY },
     isRefusedVariable: () => false,

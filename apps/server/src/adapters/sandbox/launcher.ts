@@ -29,6 +29,8 @@ export interface Launcher {
   readonly ownsNamespace: boolean;
   /** @returns what to spawn, or why it cannot be, in words for people. */
   prepare(request: LaunchRequest): Promise<Launch | { fault: string }>;
+  /** Takes away what it has left on the machine; called when its commands have ended. */
+  close?(): Promise<void>;
 }
 
 const CHECK = `command -v -- "$1" >/dev/null 2>&1 || { printf 'there is no program "%s" in this sandbox' "$1" >&2; exit 127; }`;

@@ -103,9 +103,10 @@ class ProvenSandbox implements Sandbox {
     await endTree({ pid, ownsNamespace, graceMs, hasEnded: () => !isAlive(pid) });
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
+  async [Symbol.asyncDispose](): Promise<void> {
     this.#pipes.close();
-    return Promise.resolve();
+    const proven = await this.#proven?.catch(() => null);
+    await proven?.launcher.close?.();
   }
 
   #get(): Promise<Proven> {

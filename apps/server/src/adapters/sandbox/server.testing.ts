@@ -14,7 +14,7 @@ await mkdir(workspace);
 await mkdir(dataDir);
 const sandbox = await openSandbox({
   mode: mode === 'trust' ? 'trust' : 'bubblewrap',
-  places: { workspace, dataDir, homes: [], envFolders: [], hidden: [], readOnly: [] },
+  places: { workspace, dataDir, homes: [], envFolders: [], hidden: [], readOnly: [], reserved: [] },
   baseEnv: { PATH: '/usr/local/bin:/usr/bin:/bin' },
   isRefusedVariable: () => false,
 });

@@ -23,7 +23,7 @@ export async function testSandboxHarness(
   const dataDir = path.join(root, 'data');
   const elsewhere = path.join(root, 'elsewhere');
   for (const folder of [workspace, dataDir, elsewhere]) await mkdir(folder);
-  const none = { homes: [], envFolders: [], hidden: [], readOnly: [] };
+  const none = { homes: [], envFolders: [], hidden: [], readOnly: [], reserved: [] };
   const sandbox = await openSandbox({
     ...options,
     places: { workspace, dataDir, ...none, ...options.places },

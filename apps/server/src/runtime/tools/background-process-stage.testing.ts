@@ -27,7 +27,15 @@ export async function openStage(base: string, mode: 'trust' | 'bubblewrap') {
   for (const folder of [workspace, home]) await mkdir(folder, { recursive: true });
   const sandbox = await openSandbox({
     mode,
-    places: { workspace, dataDir, homes: [], envFolders: [], hidden: [], readOnly: [] },
+    places: {
+      workspace,
+      dataDir,
+      homes: [],
+      envFolders: [],
+      hidden: [],
+      readOnly: [],
+      reserved: [],
+    },
     baseEnv: { PATH: SEARCH_PATH, LANG: 'C.UTF-8' },
     isRefusedVariable: refusedVariable,
   });
