@@ -2,6 +2,8 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { parse } from 'yaml';
+import { evaluatePolicy } from '../core/policy/evaluate-policy.ts';
 import { policyFileSchema } from '../core/policy/policy-file.ts';
 import { readAgentFolder } from './agent-folder.ts';
 import { createWorkspace } from './workspace.ts';
@@ -56,6 +58,22 @@ it('makes a workspace whose agent loads, for its owner only', async () => {
     session: { onDisconnect: 'pause' },
   });
   expect(warnings).toEqual([]);
+});
+
+it.each([
+  'git log -1 --format=x --output=.git/config',
+  'git log --oneline --output=.git/config',
+  'git log --ext-diff -p',
+  'git -c core.fsmonitor=./x status',
+  'git status --porcelain',
+  'date -s 2000-01-01',
+  'date --file=x',
+])('asks before the starter agent runs %s', async (command) => {
+  await createWorkspace(data);
+  const text = await readFile(join(data, 'policy.yaml'), 'utf8');
+  const workspace = policyFileSchema.parse(parse(text));
+  const policies = { workspace, agent: null, local: null };
+  expect(evaluatePolicy({ policies }, { kind: 'bash', command }).decision).toBe('ask');
 });
 
 it('made twice, changes nothing', async () => {
