@@ -61,6 +61,17 @@ describe('the file', () => {
     expect(await load({ config: 'duragent.yaml' })).toMatchObject({ file: empty, port: 8080 });
   });
 
+  it.each([
+    ['work/duragent.yaml', 'work'],
+    ['work/.duragent/duragent.yaml', 'work'],
+    ['home/.config/duragent/duragent.yaml', 'work'],
+  ])('at %s leaves the workspace of commands to be %s', async (place, workspace) => {
+    await write(place, 'timezone: UTC');
+    expect((await load()).sandbox.workspace).toBe(join(root, workspace));
+    const file = await write(place, 'sandbox: { workspace: .. }');
+    expect((await load()).sandbox.workspace).toBe(join(file, '../..'));
+  });
+
   it('reserves the places that another start would read instead', async () => {
     const [first, second, third] = places.slice(0, 3).map((place) => join(root, place));
     expect((await load()).reservedFiles).toEqual([first, second, third]);

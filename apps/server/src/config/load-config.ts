@@ -183,7 +183,11 @@ export async function loadConfig(options: {
     sandbox: {
       mode: file.sandbox.mode,
       network: file.sandbox.network,
-      workspace: place.file === null ? place.workspaceRoot : fromFile(file.sandbox.workspace),
+      // The file may lie elsewhere: in the data directory, or at home for all workspaces.
+      workspace:
+        reading.at(['sandbox', 'workspace'], '') === null
+          ? place.workspaceRoot
+          : fromFile(file.sandbox.workspace),
       homes: [...new Set([home, userInfo().homedir])],
     },
     searchKey: env['BRAVE_API_KEY'] || null,
