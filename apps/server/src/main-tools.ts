@@ -96,7 +96,7 @@ export async function openTools(parts: ToolParts): Promise<Tools> {
     readPolicy: (text, file) => readYaml(text, file, policyFileSchema),
     freshMs: POLICY_FRESH_MS,
   });
-  const sandbox = await openSandboxOf(config);
+  const sandbox = await openSandboxOf(config, parts.log);
   const timezone = (): string | null => config.timezone;
   const memory = fileMemoryStore({ dir: config.memoryPath, sessionsDir: config.sessionsPath });
   const bash = bashTool({
@@ -266,7 +266,7 @@ function argvOf([program = '', ...args]: readonly string[], home: string): strin
   return [program.startsWith('.') ? path.resolve(home, program) : program, ...args];
 }
 
-async function openSandboxOf(config: Config): Promise<Sandbox> {
+async function openSandboxOf(config: Config, log: ToolParts['log']): Promise<Sandbox> {
   const { mode, workspace, homes } = config.sandbox;
   return await openSandbox({
     mode,
@@ -281,6 +281,11 @@ async function openSandboxOf(config: Config): Promise<Sandbox> {
     },
     baseEnv: config.childEnvironment,
     isRefusedVariable: refusedVariable,
+    onProven({ level, network, description, problems }) {
+      const facts = { mode, sandbox: level, network, problems };
+      if (problems.length === 0) log.info(facts, `sandbox: ${description}`);
+      else log.warn(facts, `sandbox, with problems: ${description}`);
+    },
   });
 }
 

@@ -128,12 +128,19 @@ async function prepare(
   }
 }
 
+/** @throws DuragentError `config_invalid` where no sandbox can be made around the workspace. */
+export async function checkWorkspace(places: SandboxPlaces): Promise<void> {
+  const workspace = await realpath(places.workspace).catch(() => null);
+  const fault =
+    workspace === null
+      ? `sandbox.workspace: there is no folder ${places.workspace}: make it, or correct the path`
+      : workspaceFault(workspace, await resolved(places.dataDir));
+  if (fault !== null) throw new DuragentError('config_invalid', fault);
+}
+
 async function lookAround(places: SandboxPlaces): Promise<Machine> {
   const workspace = await resolved(places.workspace);
   const dataDir = await resolved(places.dataDir);
-  const fault = workspaceFault(workspace, dataDir);
-  if (fault !== null) throw new DuragentError('config_invalid', fault);
-
   const homes = await Promise.all(places.homes.map((home) => realpath(home).catch(() => null)));
   const openHomes = homes.filter((home) => home !== null).filter((home) => isOpen(home, workspace));
   const hiddenHomes = places.homes.filter((_, i) => !openHomes.includes(homes[i] ?? ''));

@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { DuragentError } from '@duragent/protocol';
 import type { RunOutcome, Sandbox, SandboxReport } from '../../ports/sandbox.ts';
-import { bubblewrapLauncher, type SandboxPlaces } from './bubblewrap.ts';
+import { bubblewrapLauncher, checkWorkspace, type SandboxPlaces } from './bubblewrap.ts';
 import type { BubblewrapFeatures } from './bubblewrap-arguments.ts';
 import { findProgram } from './find-program.ts';
 import { openGate } from './gate.ts';
@@ -21,6 +21,8 @@ export interface SandboxOptions {
   isRefusedVariable: (name: string) => boolean;
   /** `process.platform`, but for tests. */
   platform?: string;
+  /** Told once of what came of the self-test. */
+  onProven?: (report: SandboxReport) => void;
 }
 
 /**
@@ -43,7 +45,11 @@ export async function openSandbox(options: SandboxOptions): Promise<Sandbox> {
         : 'sandbox.mode is bubblewrap, which only Linux has: set sandbox.mode to auto or trust',
     );
   }
-  return new ProvenSandbox(pipes, () => prove(options, bwrap, isLinux, pipes));
+  return new ProvenSandbox(pipes, async () => {
+    const proven = await prove(options, bwrap, isLinux, pipes);
+    options.onProven?.(proven.report);
+    return proven;
+  });
 }
 
 const HOW_TO_INSTALL = 'apt install bubblewrap';
@@ -152,6 +158,8 @@ async function prove(
 ): Promise<Proven> {
   const problems: string[] = [];
   if (bwrap !== null) {
+    // A mistake of the configuration is no reason for less of a sandbox.
+    await checkWorkspace(options.places);
     const proven = await proveBubblewrap(bwrap, options, pipes, problems);
     if (proven !== null) return proven;
     if (options.mode === 'bubblewrap') {

@@ -4,6 +4,7 @@ import { DuragentError } from '@duragent/protocol';
 import { afterEach, describe, expect, test } from 'vitest';
 import { needs } from '../../../../../test/support/needs.ts';
 import { processesWith, ran, sandboxContract, uniqueSleep } from '../../ports/sandbox.contract.ts';
+import type { SandboxReport } from '../../ports/sandbox.ts';
 import { baseEnv, testSandboxHarness } from './testing.ts';
 
 type Harness = Awaited<ReturnType<typeof testSandboxHarness>>;
@@ -114,17 +115,27 @@ describe.skipIf(!needs('bwrap'))('bubblewrap', () => {
   ])('refuses a workspace that is %s', async (_, workspaceOf, why) => {
     const { dataDir } = await open({});
     const workspace = workspaceOf(dataDir);
-    const harness = await open({ mode: 'bubblewrap', places: { workspace, dataDir } });
-    await expect(harness.sandbox.ready()).rejects.toThrow(why);
-    expect(await bash(harness, 'true')).toMatchObject({
-      end: 'not_started',
-      reason: expect.stringContaining(why),
-    });
+    for (const mode of ['bubblewrap', 'auto'] as const) {
+      const harness = await open({ mode, places: { workspace, dataDir } });
+      await expect(harness.sandbox.ready()).rejects.toThrow(why);
+      expect(await bash(harness, 'true')).toMatchObject({
+        end: 'not_started',
+        reason: expect.stringContaining(why),
+      });
+    }
   });
 });
 
 describe.skipIf(process.platform !== 'linux')('trust with namespaces', () => {
   sandboxContract('runs commands', () => testSandboxHarness({ mode: 'trust', baseEnv }));
+
+  test('tells once what came of its self-test', async () => {
+    const told: SandboxReport[] = [];
+    const harness = await open({ mode: 'trust', onProven: (report) => told.push(report) });
+    expect(told).toEqual([]);
+    await Promise.all([bash(harness, 'true'), bash(harness, 'true')]);
+    expect(told).toEqual([await harness.sandbox.ready()]);
+  });
 
   test('says what it is, and ends all where the machine can', async () => {
     const { sandbox } = await open({ mode: 'trust' });

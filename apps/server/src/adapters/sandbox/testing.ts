@@ -14,7 +14,7 @@ export async function testFolder(): Promise<string> {
 
 /** A sandbox over a workspace of its own. */
 export async function testSandboxHarness(
-  options: Pick<SandboxOptions, 'mode' | 'platform' | 'baseEnv'> & {
+  options: Pick<SandboxOptions, 'mode' | 'platform' | 'baseEnv' | 'onProven'> & {
     places?: Partial<SandboxPlaces>;
   },
 ): Promise<SandboxHarness & { dataDir: string; root: string }> {
