@@ -204,8 +204,13 @@ describe('what does not fit', () => {
     ['an unknown key', { name: 'a', model, sole: 'x' }, /^: Unrecognized key: "sole"/],
     [
       'a server with a command and a url',
-      long({ model, tools: [{ type: 'mcp', name: 'x', command: ['x'], url: 'y' }] }),
+      long({ model, tools: [{ type: 'mcp', name: 'x', command: ['x'], url: 'https://y' }] }),
       /^spec\.tools\.0: an MCP server has either/,
+    ],
+    [
+      'a server at what is no address of the web',
+      long({ model, tools: [{ type: 'mcp', name: 'x', url: 'ftp://x' }] }),
+      /^spec\.tools\.0\.url: expected an http\(s\) URL/,
     ],
     ['a version that is a number', { name: 'a', version: 1.1, model }, /^version: /],
   ];

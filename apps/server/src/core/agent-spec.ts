@@ -96,6 +96,10 @@ export const agentKeysWithoutEffect: readonly string[] = [
   'session.compaction',
 ];
 
+const httpUrl = z
+  .string()
+  .refine((text) => /^https?:$/.test(URL.parse(text)?.protocol ?? ''), 'expected an http(s) URL');
+
 const modelFields = {
   provider: z.enum([
     'anthropic',
@@ -108,11 +112,7 @@ const modelFields = {
     'auto',
   ]),
   name: z.string().max(200).default(''),
-  base_url: z
-    .string()
-    .refine((text) => /^https?:$/.test(URL.parse(text)?.protocol ?? ''), 'expected an http(s) URL')
-    .nullable()
-    .default(null),
+  base_url: httpUrl.nullable().default(null),
   temperature: z.number().min(0).max(2).nullable().default(null),
   max_input_tokens: z.int().min(1).nullable().default(null),
   max_output_tokens: z.int().min(1).default(4096),
@@ -143,7 +143,7 @@ const toolSchema = z.discriminatedUnion('type', [
       type: z.literal('mcp'),
       name: toolName,
       command: z.array(z.string()).min(1).optional(),
-      url: z.string().optional(),
+      url: httpUrl.optional(),
       trusted: z.boolean().default(false),
     })
     .refine(
