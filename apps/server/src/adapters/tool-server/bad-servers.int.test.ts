@@ -412,7 +412,7 @@ describe('a call of a server', () => {
 describe('the results of a server', () => {
   test.each([
     ['{}', '', 'ok'],
-    ['{"content":"text"}', '', 'ok'],
+    ['{"content":"text"}', null, 'error'],
     ['{"content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]}', 'a\nb', 'ok'],
     ['{"isError":true,"content":[{"type":"text","text":"no"}]}', 'no', 'error'],
     [

@@ -18,6 +18,14 @@ const MAX_WORD = 500;
  */
 export function readResult(result: unknown, maxBytes: number): ResultText {
   const listed = member(result, 'content');
+  // Without it, there is nothing to say; with another in its place, nobody knows what was meant.
+  if (listed !== undefined && !Array.isArray(listed)) {
+    return {
+      isError: true,
+      content: 'Its answer is no result that can be read. The call may have done its work.',
+      truncated: false,
+    };
+  }
   const blocks: readonly unknown[] = Array.isArray(listed) ? listed : [];
   const parts = blocks.slice(0, MAX_BLOCKS).map(describeBlock);
   if (blocks.length > MAX_BLOCKS) parts.push(`[${blocks.length - MAX_BLOCKS} more blocks]`);
