@@ -45,6 +45,35 @@ describe('the reason', () => {
   });
 });
 
+describe('deny', () => {
+  const remember: PolicyCall = {
+    kind: 'builtin',
+    name: 'memory',
+    action: 'remember',
+    args: { text: 'a' },
+    harmless: true,
+  };
+  const spawn: PolicyCall = { kind: 'bash', command: 'ls', tool: 'background_process' };
+  test.each<[string, PolicyCall]>([
+    ['builtin:memory', remember],
+    ['builtin:memory:remember', remember],
+    ['builtin:remember', remember],
+    ['builtin:background_process', spawn],
+    ['builtin:background_*', spawn],
+    ['builtin:bash', spawn],
+    ['bash:ls', spawn],
+    ['builtin:bash', bash('ls')],
+  ])('%s stops the tool of this name', (rule, call) => {
+    const written = { workspace: { mode: 'dangerous', deny: [rule] } };
+    expect(evaluatePolicy(policies(written), call).decision).toBe('deny');
+  });
+
+  test('of one tool that runs commands leaves bash alone', () => {
+    const written = { workspace: { mode: 'dangerous', deny: ['builtin:background_process'] } };
+    expect(evaluatePolicy(policies(written), bash('ls')).decision).toBe('allow');
+  });
+});
+
 describe('what cannot be judged is denied', () => {
   const dangerous = policies({ workspace: { mode: 'dangerous' } });
 

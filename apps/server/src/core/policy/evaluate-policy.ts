@@ -156,7 +156,7 @@ function storable(subject: Subject): string | null {
 function subjectOf(call: PolicyCall): Subject {
   switch (call.kind) {
     case 'bash':
-      return commandSubject(call.command);
+      return commandSubject(call.command, call.tool ?? 'bash');
     case 'builtin':
       return toolSubject(
         call.kind,
@@ -172,7 +172,7 @@ function subjectOf(call: PolicyCall): Subject {
   }
 }
 
-function commandSubject(command: string): Subject {
+function commandSubject(command: string, tool: string): Subject {
   const tooLarge =
     command.length > MAX_COMMAND
       ? `the command is longer than ${MAX_COMMAND} characters; write it into a file and run that`
@@ -195,8 +195,9 @@ function commandSubject(command: string): Subject {
     tooLarge,
     allowedBy: (rule) => argv !== null && allowsCommand(rule, argv),
     watchedBy(rule) {
-      // It is a built-in tool, too.
-      if (rule.kind === 'builtin') return matchesGlob(rule.name, 'bash');
+      // It is a built-in tool, too, and one that runs commands does what `bash` does.
+      if (rule.kind === 'builtin')
+        return ['bash', tool].some((name) => matchesGlob(rule.name, name));
       if (rule.kind !== 'bash' && rule.kind !== '*') return false;
       return look().texts.some((text) => rule.command.some((glob) => matchesGlob(glob, text)));
     },
@@ -217,9 +218,11 @@ function toolSubject(
   const look = (): string[] => {
     if (texts !== null) return texts;
     const lower = name.toLowerCase();
-    const [first = ''] = parts;
+    const [first = '', second] = parts;
     // A rule may name all that a tool or a server can do, or something in the arguments.
     texts = [lower, first.toLowerCase()];
+    // The model and people know `memory:remember` as `remember`.
+    if (kind === 'builtin' && second !== undefined) texts.push(second.toLowerCase());
     texts.push(
       `${lower} ${json.toLowerCase()}`,
       `${lower} ${leavesOf(args).join('\n').toLowerCase()}`,

@@ -1,7 +1,12 @@
 /** A tool call as the policy sees it. */
 export type PolicyCall =
   /** A command line, as the model wrote it. */
-  | { kind: 'bash'; command: string }
+  | {
+      kind: 'bash';
+      command: string;
+      /** The built-in tool that runs it, where that is not `bash`. */
+      tool?: string;
+    }
   | {
       kind: 'builtin';
       /** `web` */

@@ -263,7 +263,7 @@ describe('the plan of a call', () => {
 
   test('to start one is judged by the rules of bash', () => {
     expect(plan({ action: 'spawn', command: 'npm run dev', name: 'dev' })).toEqual({
-      policy: { kind: 'bash', command: 'npm run dev' },
+      policy: { kind: 'bash', command: 'npm run dev', tool: 'background_process' },
       shown: 'npm run dev\n[in the background]',
       command: { argv: ['npm', 'run', 'dev'], cwd: stage.workspace, env: {} },
     });

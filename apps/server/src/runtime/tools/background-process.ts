@@ -73,7 +73,7 @@ export function backgroundProcessTool(options: BackgroundProcessToolOptions): To
       const how = interactive ? 'in the background, in a terminal' : 'in the background';
       return {
         // By the rules of bash: it is no other command for running longer.
-        policy: { kind: 'bash', command },
+        policy: { kind: 'bash', command, tool: 'background_process' },
         shown: `${command}\n[${how}]`,
         command: {
           argv: argvOf(command, options.parsePlain),
