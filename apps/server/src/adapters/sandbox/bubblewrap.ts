@@ -134,8 +134,23 @@ export async function checkWorkspace(places: SandboxPlaces): Promise<void> {
   const fault =
     workspace === null
       ? `sandbox.workspace: there is no folder ${places.workspace}: make it, or correct the path`
-      : workspaceFault(workspace, await resolved(places.dataDir));
+      : (workspaceFault(workspace, await resolved(places.dataDir)) ?? (await linkFault(places)));
   if (fault !== null) throw new DuragentError('config_invalid', fault);
+}
+
+/** Nothing can be mounted over a link: a command could put another in its place. */
+async function linkFault({ workspace, dataDir, readOnly }: SandboxPlaces): Promise<string | null> {
+  for (const place of [dataDir, ...readOnly]) {
+    for (let at = place; at !== workspace && isWithin(at, workspace); at = path.dirname(at)) {
+      const isLink = await lstat(at).then(
+        (facts) => facts.isSymbolicLink(),
+        () => false,
+      );
+      if (!isLink) continue;
+      return `${at} is a link in the folder that commands may write (sandbox.workspace), where they could put another in its place: name in duragent.yaml or by --config what it leads to, or put that there itself`;
+    }
+  }
+  return null;
 }
 
 async function lookAround(places: SandboxPlaces): Promise<Machine> {

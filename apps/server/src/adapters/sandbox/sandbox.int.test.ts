@@ -126,6 +126,34 @@ describe.skipIf(!needs('bwrap'))('bubblewrap', () => {
   });
 });
 
+describe.skipIf(!needs('bwrap'))('a link in the workspace', () => {
+  test.each(['file', 'folder/file'])('to what may not be changed is refused: %s', async (name) => {
+    const { workspace, elsewhere, dataDir } = await open({});
+    await writeFile(path.join(elsewhere, 'file'), '');
+    const [first = ''] = name.split('/');
+    const target = name === 'file' ? path.join(elsewhere, 'file') : elsewhere;
+    await symlink(target, path.join(workspace, first));
+    for (const places of [
+      { workspace, dataDir, readOnly: [path.join(workspace, name)] },
+      ...(name === 'file' ? [] : [{ workspace, dataDir: path.join(workspace, first) }]),
+    ]) {
+      const harness = await open({ mode: 'auto', places });
+      expect(await bash(harness, 'true', { cwd: workspace })).toMatchObject({
+        end: 'not_started',
+        reason: expect.stringContaining('is a link'),
+      });
+    }
+  });
+
+  test('to anything else is none of its business', async () => {
+    const { workspace, elsewhere, dataDir } = await open({});
+    await symlink(elsewhere, path.join(workspace, 'folder'));
+    const readOnly = [path.join(elsewhere, 'file')];
+    const harness = await open({ mode: 'auto', places: { workspace, dataDir, readOnly } });
+    ran(await bash(harness, 'true', { cwd: workspace }));
+  });
+});
+
 describe.skipIf(process.platform !== 'linux')('trust with namespaces', () => {
   sandboxContract('runs commands', () => testSandboxHarness({ mode: 'trust', baseEnv }));
 
