@@ -46,7 +46,8 @@ export class ApiCalls {
     const deadline = Date.now() + patienceMs;
     const backoff = new Backoff();
     for (;;) {
-      const known = this.#address;
+      // What is tried only once asks where the server is now, not where it was.
+      const known = patienceMs === 0 ? null : this.#address;
       try {
         const address = known ?? (await this.#resolve({ signal }));
         const response = await send(address, { ...request, signal });

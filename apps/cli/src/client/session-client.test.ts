@@ -275,6 +275,25 @@ it('a call with the token of a server before finds the new one', async () => {
   await expect(client.agents({ signal })).resolves.toEqual({ agents: [], broken: [] });
 });
 
+it('an answer to a question, which is given once, goes to the server that is there now', async () => {
+  const asked: string[] = [];
+  const serve = (name: string): Promise<FakeServer> =>
+    start(({ path }, response) => {
+      asked.push(`${name} ${path.split('/').at(-1) ?? ''}`);
+      response.writeHead(200, { 'content-type': 'application/json' });
+      response.end('{"approvals":[],"questions":[]}');
+    });
+  let now = await serve('first');
+  const client = new SessionClient(() => Promise.resolve({ url: now.url, token: 'x' }));
+  const { signal } = new AbortController();
+  await client.questions({ signal });
+  await now.close();
+  now = await serve('second');
+  await client.answer(session, 'q_1', 'yes', { signal });
+  await client.decide(session, 'appr_1', 'deny', { signal });
+  expect(asked).toEqual(['first questions', 'second q_1', 'second appr_1']);
+});
+
 it('a listing is read to its end', async () => {
   const view = (id: string) => ({
     session: id,
