@@ -73,6 +73,13 @@ export const questionAskedSchema = z.looseObject({
   choices: z.array(z.string().max(MAX_CHOICE_LENGTH)).max(MAX_CHOICES).optional(),
   /** The answer that holds when nobody answers in time. */
   default: z.string().optional(),
+  /** Its call had begun, and the server stopped while it ran: people are asked what came of it. */
+  interrupted: z
+    .looseObject({
+      /** The end of what it had printed. */
+      output: z.string(),
+    })
+    .optional(),
   /** ISO instant after which it is no longer open; null: it waits for ever. */
   expires_at: z.string().nullable(),
   deliveries: z.array(deliverySchema),

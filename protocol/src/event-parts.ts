@@ -122,8 +122,11 @@ export type QueueMode = InferKnown<typeof queueModeSchema>;
 export const toolEffectSchema = z.enum(['pure', 'idempotent', 'effectful']);
 export type ToolEffect = InferKnown<typeof toolEffectSchema>;
 
-export const onInterruptSchema = z.enum(['tell_model', 'retry']);
-/** What happens to a call whose outcome a crash hid. `retry` holds only for `pure` and `idempotent` tools. */
+export const onInterruptSchema = z.enum(['tell_model', 'ask', 'retry']);
+/**
+ * What happens to a call whose outcome a stop of the server hid. `ask`: people are asked what came of it;
+ * `retry` holds only for `pure` and `idempotent` tools.
+ */
 export type OnInterrupt = InferKnown<typeof onInterruptSchema>;
 
 export const toolCallSchema = z.looseObject({

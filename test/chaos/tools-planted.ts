@@ -40,9 +40,9 @@ export const plantedToolBugs: Readonly<Record<string, PlantedBug>> = {
     what: 'a call that was cut is run again, whatever its effect',
     edits: [
       {
-        file: `${session}/tool-calls.ts`,
-        find: `return isCut && isHarmless && turn.crashes < MAX_CRASH_RESUMES;`,
-        put: `return isCut;`,
+        file: `${session}/interrupted-calls.ts`,
+        find: `return isCut(call, openedSeq) && isHarmless && !call.told && turn.crashes < MAX_CRASH_RESUMES;`,
+        put: `return isCut(call, openedSeq);`,
       },
     ],
   },
@@ -50,8 +50,8 @@ export const plantedToolBugs: Readonly<Record<string, PlantedBug>> = {
     what: 'a call that was cut is not closed, and so is still owed',
     edits: [
       {
-        file: `${session}/tool-calls.ts`,
-        find: `.filter((call) => call.status === 'started' && call.seq <= openedSeq)
+        file: `${session}/interrupted-calls.ts`,
+        find: `.filter((call) => isCut(call, openedSeq))
     .map(`,
         put: `.filter((call) => repeats(turn, call, openedSeq))
     .map(`,
@@ -83,9 +83,9 @@ export const plantedToolBugs: Readonly<Record<string, PlantedBug>> = {
     what: 'a call that was cut is said to have succeeded',
     edits: [
       {
-        file: `${session}/tool-calls.ts`,
-        find: `    outcome: 'unknown',`,
-        put: `    outcome: 'ok',`,
+        file: `${session}/unknown-outcome.ts`,
+        find: `outcome: 'unknown' as const`,
+        put: `outcome: 'ok' as const`,
       },
     ],
   },

@@ -31,8 +31,8 @@ export async function recovery(from: {
   };
 }
 
-/** What the tools that ran then had said. */
-async function cutOutputs(
+/** What the tools that run have said, by call: the end of it. */
+export async function cutOutputs(
   session: string,
   turn: SessionState['turn'],
   outputs: ToolOutputs,

@@ -82,10 +82,11 @@ function lastCalls(window: ConversationWindow): readonly ToolCall[] {
 /** What became of the last calls: their results, what questions were answered, and what holds where they are not. */
 function sinceCalls(
   window: ConversationWindow,
-): Pick<Rules, 'finished' | 'answers' | 'defaults' | 'given'> {
+): Pick<Rules, 'finished' | 'answers' | 'defaults' | 'given' | 'interrupted'> {
   const finished = new Set<string>();
-  const answers = new Map<string, string | null>();
+  const answers = new Map<string, { answer: string | null; by: string }>();
   const defaults = new Map<string, string>();
+  const interrupted = new Map<string, string>();
   const given = new Map<string, GivenAnswer>();
   for (let i = window.events.length - 1; i >= 0; i -= 1) {
     const event = window.events[i];
@@ -94,12 +95,15 @@ function sinceCalls(
     if (event?.type === 'user_message' && event.answers !== undefined) {
       given.set(event.answers, givenAnswer(event));
     }
-    if (event?.type === 'question_answered') answers.set(event.call, event.answer);
+    if (event?.type === 'question_answered') answers.set(event.call, event);
     if (event?.type === 'question_asked' && event.default !== undefined) {
       defaults.set(event.call, event.default);
     }
+    if (event?.type === 'question_asked' && event.interrupted) {
+      interrupted.set(event.call, event.interrupted.output);
+    }
   }
-  return { finished, answers, defaults, given };
+  return { finished, answers, defaults, given, interrupted };
 }
 
 /** The person of a chat whose message the open turn answers; of several the last. */

@@ -266,8 +266,7 @@ export class SessionActor {
   /** Parks an open turn so that the next start goes on with it. */
   async drain(): Promise<void> {
     this.#intake.shut();
-    if (this.#reconciler.isStarted && !this.#journal.failure)
-      await this.#reconciler.submit({ type: 'drain' });
+    await this.#reconciler.drain();
   }
 
   /**

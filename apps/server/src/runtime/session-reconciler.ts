@@ -4,7 +4,7 @@ import type { SessionInput } from '../core/session/session-input.ts';
 import type { SessionLog, StoredRecord } from '../ports/session-store.ts';
 import { AgentInUse } from './agent-in-use.ts';
 import { Feed } from './feed.ts';
-import { recovery } from './recovery.ts';
+import { cutOutputs, recovery } from './recovery.ts';
 import { rulesFor } from './rules.ts';
 import { SessionAudience } from './session-audience.ts';
 import type { SessionDeps } from './session-deps.ts';
@@ -28,6 +28,7 @@ export class SessionReconciler {
   readonly #feed: Feed;
   readonly #shown: ShownChats;
   readonly #work: WorkInFlight;
+  /** null: not begun or started yet, and nothing is done that is owed. */
   #started: Promise<void> | null = null;
   #usedAt: number;
 
@@ -70,11 +71,6 @@ export class SessionReconciler {
   /** The last durable seq. */
   get lastSeq(): number {
     return this.#feed.lastSeq;
-  }
-
-  /** Whether it was begun or started: before that, nothing is done that is owed. */
-  get isStarted(): boolean {
-    return this.#started !== null;
   }
 
   /** Whether something is being done, waits and summaries apart. */
@@ -133,6 +129,14 @@ export class SessionReconciler {
   read(after: number, limit: number): Promise<StoredRecord[]> {
     this.touch();
     return this.#log.read(after, limit);
+  }
+
+  /** Parks an open turn: what its tools have said by then is kept. */
+  async drain(): Promise<void> {
+    if (!this.#started || this.journal.failure) return;
+    const { turn } = this.journal.now.state;
+    const outputs = await cutOutputs(this.#log.session, turn, this.#deps.outputs);
+    await this.submit({ type: 'drain', outputs });
   }
 
   /** Ends everything at once, because nothing may be written any more. */

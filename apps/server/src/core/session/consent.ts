@@ -178,13 +178,14 @@ function approvalCard(
   return { ...deliveryTo(chat, parts, rules, { ...to, format: 'text' }), keyboard };
 }
 
-function askQuestion(
+/** The question of a call, on a card in every chat of the session. */
+export function askQuestion(
   state: SessionState,
   turn: OpenTurn,
   call: OpenCall,
-  { text, choices, default: fallback, timeoutMs }: Verdict<'ask'>,
+  { text, choices, default: fallback, timeoutMs }: Omit<Verdict<'ask'>, 'kind'>,
   rules: Rules,
-): Facts[number] {
+): Extract<Facts[number], { type: 'question_asked' }> {
   const question = derivedId('q', call.call, 'question');
   const asked = {
     type: 'question_asked' as const,

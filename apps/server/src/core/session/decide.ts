@@ -6,6 +6,7 @@ import { boundChats, decideDelivery, isAboutDelivery } from './deliveries.ts';
 import { waitsForPeople } from './evolve-calls.ts';
 import { evolve } from './evolve.ts';
 import type { Facts } from './facts.ts';
+import { endStartedCalls } from './interrupted-calls.ts';
 import { chatOf, receive } from './receive.ts';
 import { recover } from './recover.ts';
 import { retryAfterFailure } from './retry.ts';
@@ -14,7 +15,7 @@ import type { ChatBinding, SessionInput } from './session-input.ts';
 import { settle } from './settle.ts';
 import { notify, speak, tellByCall } from './speak.ts';
 import { MAX_CHATS, type SessionState } from './state.ts';
-import { endStartedCalls, skipExcess } from './tool-calls.ts';
+import { skipExcess } from './tool-calls.ts';
 import { isCurrentCall, resume, stopOverdue, stopTurn } from './turns.ts';
 
 /**
@@ -49,7 +50,7 @@ export function decide(state: SessionState, input: SessionInput, rules: Rules): 
 
 function withAnswers(answers: Rules['answers'], events: readonly SessionEvent[]) {
   const fresh = events.flatMap((event) =>
-    event.type === 'question_answered' ? [[event.call, event.answer] as const] : [],
+    event.type === 'question_answered' ? [[event.call, event] as const] : [],
   );
   return fresh.length === 0 ? answers : new Map([...answers, ...fresh]);
 }
@@ -128,7 +129,10 @@ function react(state: SessionState, input: SessionInput, rules: Rules): Facts {
       return [];
     case 'drain':
       return turn && !turn.paused
-        ? [...endStartedCalls(turn), { type: 'turn_paused', turn: turn.turn, reason: 'drain' }]
+        ? [
+            ...endStartedCalls(state, turn, input.outputs ?? {}, rules),
+            { type: 'turn_paused', turn: turn.turn, reason: 'drain' },
+          ]
         : [];
     case 'end':
       return [

@@ -49,7 +49,8 @@ export function evolveCall(call: OpenCall, event: CallEvent): OpenCall {
       return { ...withoutCards(call), status: 'decided', seq, approval };
     }
     case 'question_asked': {
-      if (call.status !== 'proposed') return call;
+      // One that was cut is asked about while it is started.
+      if (call.status !== (event.interrupted ? 'started' : 'proposed')) return call;
       const { question, choices = [], expires_at } = event;
       return {
         ...call,

@@ -21,6 +21,8 @@ const kinds = {
   read: { effect: 'pure', on_interrupt: 'retry' },
   put: { effect: 'idempotent', on_interrupt: 'retry' },
   write: { effect: 'effectful', on_interrupt: 'retry' },
+  deploy: { effect: 'effectful', on_interrupt: 'ask' },
+  look: { effect: 'pure', on_interrupt: 'ask' },
   none: {},
 } as const;
 const verdicts: readonly CallVerdict[] = [
@@ -56,7 +58,7 @@ const bindings = [chatOf('7'), { ...chatOf('-100'), chat_type: 'group' as const 
 /** What may happen to a session; numbers choose among what is possible at that moment. */
 type Step =
   | { do: 'say'; handling: 'turn' | 'passive' | 'silent'; key: number | null }
-  | { do: 'answer'; calls: ('read' | 'put' | 'write' | 'none')[]; summarize: number | null }
+  | { do: 'answer'; calls: (keyof typeof kinds)[]; summarize: number | null }
   | { do: 'summary'; fails: boolean }
   | { do: 'fail'; retryable: boolean }
   | { do: 'tool'; pick: number }
@@ -74,7 +76,7 @@ type Step =
 
 type DeliverEnd = 'delivered' | 'failed' | 'lost' | 'dead' | 'crash_before' | 'crash_after';
 
-const call = fc.constantFrom('read' as const, 'put' as const, 'write' as const, 'none' as const);
+const call = fc.constantFrom<keyof typeof kinds>('read', 'put', 'write', 'deploy', 'look', 'none');
 const step: fc.Arbitrary<Step> = fc.oneof(
   {
     weight: 4,
@@ -506,6 +508,9 @@ function assertLegal(events: readonly SessionEvent[]): void {
   const asked = new Set<string>();
   const results = new Set<string>();
   const waiting = new Map<string, string>();
+  const started = new Set<string>();
+  const asksIfCut = new Set<string>();
+  const interrupted = new Set<string>();
   const sending = new Set<string>();
   const delivered = new Set<string>();
   const inbox = new Set<number>();
@@ -530,10 +535,21 @@ function assertLegal(events: readonly SessionEvent[]): void {
       }
       if (event.decision.startsWith('allow')) waiting.delete(event.call);
     }
-    // What waited for a person and was not allowed never starts.
-    if (event.type === 'tool_started') expect(waiting.has(event.call)).toBe(false);
+    if (event.type === 'question_asked' && event.interrupted) {
+      expect(started.has(event.call) && !interrupted.has(event.call)).toBe(true);
+      interrupted.add(event.call);
+    }
+    // What waited for a person and was not allowed never starts, nor what was cut and is asked about.
+    if (event.type === 'tool_started') {
+      expect(waiting.has(event.call) || interrupted.has(event.call)).toBe(false);
+      started.add(event.call);
+      if (event.on_interrupt === 'ask') asksIfCut.add(event.call);
+    }
     if (event.type === 'tool_finished') {
       expect(asked.has(event.call) && !results.has(event.call)).toBe(true);
+      // What came of a call that was cut is never claimed, nor left out, and nobody is passed over.
+      if (interrupted.has(event.call)) expect(event.outcome).toBe('unknown');
+      else if (asksIfCut.has(event.call)) expect(event.outcome).not.toBe('unknown');
       results.add(event.call);
     }
     if (event.type === 'delivery_started') {
@@ -579,7 +595,7 @@ describe('any order of inputs and crashes', () => {
         for (const key of owedParts(world.events)) expect(world.posted).toContain(key);
         expect(openCards(world.events)).toEqual([]);
         for (const [call, times] of world.ran) {
-          if (names.get(call) === 'write') expect(times).toBe(1);
+          if (['write', 'deploy', 'look'].includes(names.get(call) ?? '')) expect(times).toBe(1);
         }
       }),
       { numRuns: 2000 },

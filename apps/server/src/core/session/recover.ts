@@ -1,13 +1,14 @@
 import { closeCutDeliveries } from './deliveries.ts';
 import type { Facts } from './facts.ts';
+import { closeCutCalls, repeats } from './interrupted-calls.ts';
 import type { Rules } from './rules.ts';
 import type { SessionInput } from './session-input.ts';
 import { MAX_CRASH_RESUMES, type SessionState } from './state.ts';
-import { closeCutAnswers, closeCutCalls, expireStale, repeats, skipExcess } from './tool-calls.ts';
+import { closeCutAnswers, expireStale, skipExcess } from './tool-calls.ts';
 import { finishTurn, resume } from './turns.ts';
 
 /**
- * What was in flight when the log was last left is closed: its tools become `unknown`, its model
+ * What was in flight when the log was last left is closed: its tools become `unknown` or are asked about, its model
  * call gets the next attempt. Twice adds nothing, because what it adds lies behind `openedSeq`.
  */
 export function recover(
@@ -31,7 +32,7 @@ export function recover(
     const isRepeated = turn.calls.some((call) => repeats(turn, call, openedSeq));
     // Counted like a cut model call: what kills the server is not repeated for ever.
     if (isRepeated) facts.push(resume(turn, 'crash'));
-    return [...facts, ...closeCutCalls(turn, openedSeq, outputs, rules)];
+    return [...facts, ...closeCutCalls(state, turn, openedSeq, outputs, rules)];
   }
   if (turn.phase !== 'model' || turn.phaseSeq > input.openedSeq) return facts;
   if (turn.crashes < MAX_CRASH_RESUMES) return [...facts, resume(turn, 'crash', input.cut)];

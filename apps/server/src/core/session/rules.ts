@@ -50,8 +50,10 @@ export interface Rules {
   /** Those that have their result. */
   finished: ReadonlySet<string>;
   /** What people answered to questions, by call, and what holds when nobody does. */
-  answers: ReadonlyMap<string, string | null>;
+  answers: ReadonlyMap<string, { answer: string | null; by: string }>;
   defaults: ReadonlyMap<string, string>;
+  /** Calls that were cut, and that people are asked about: what each had printed. */
+  interrupted: ReadonlyMap<string, string>;
   /** Messages that answer a question, by question: the log may have been cut behind them. */
   given: ReadonlyMap<string, GivenAnswer>;
   /** `<gateway>:<id>` of whoever the open turn answers, where a person of a chat wrote it. */

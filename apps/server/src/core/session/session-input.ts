@@ -106,7 +106,8 @@ export type SessionInput =
   | { type: 'deliver_never'; out: string; older?: { part: number; attempt: number } }
   | { type: 'attach' }
   | { type: 'detach' }
-  | { type: 'drain' }
+  /** The server stops. `outputs`: what the tools that are under way have said, by call. */
+  | { type: 'drain'; outputs?: Readonly<Record<string, string>> }
   /** First for a log that was opened: `openedSeq` is its last record, and nothing up to it is in flight. */
   | {
       type: 'recover';

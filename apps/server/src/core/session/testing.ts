@@ -36,6 +36,7 @@ export function testRules(change: Partial<Rules> = {}): Rules {
     answers: new Map(),
     defaults: new Map(),
     given: new Map(),
+    interrupted: new Map(),
     requester: null,
     leftTurn: null,
     ...change,
@@ -109,6 +110,8 @@ export class Drive {
   state = initialState();
   rules: Rules;
   openedSeq = 0;
+  /** What calls had printed when their server died. */
+  outputs: Readonly<Record<string, string>> = {};
 
   constructor(rules: Partial<Rules> = {}) {
     this.rules = testRules(rules);
@@ -141,12 +144,19 @@ export class Drive {
       calls: answer?.type === 'assistant_message' ? answer.tool_calls : [],
       finished: new Set(since.flatMap((one) => (one.type === 'tool_finished' ? [one.call] : []))),
       answers: new Map(
-        since.flatMap((one) => (one.type === 'question_answered' ? [[one.call, one.answer]] : [])),
+        since.flatMap((one) => (one.type === 'question_answered' ? [[one.call, one]] : [])),
       ),
       given: new Map(
         since.flatMap((one) =>
           one.type === 'user_message' && one.answers !== undefined
             ? [[one.answers, givenAnswer(one)]]
+            : [],
+        ),
+      ),
+      interrupted: new Map(
+        since.flatMap((one) =>
+          one.type === 'question_asked' && one.interrupted
+            ? [[one.call, one.interrupted.output]]
             : [],
         ),
       ),
@@ -174,7 +184,7 @@ export class Drive {
 
   /** Submits the recovery of the last opening again. */
   recover(): string[] {
-    return this.submit({ type: 'recover', openedSeq: this.openedSeq });
+    return this.submit({ type: 'recover', openedSeq: this.openedSeq, outputs: this.outputs });
   }
 
   last<T extends SessionEvent['type']>(type: T): Extract<SessionEvent, { type: T }> {

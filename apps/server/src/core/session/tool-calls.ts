@@ -1,7 +1,8 @@
 import { mayBegin } from './evolve-calls.ts';
 import type { Facts } from './facts.ts';
 import type { Rules } from './rules.ts';
-import { MAX_CALLS, MAX_CRASH_RESUMES, type OpenCall, type OpenTurn } from './state.ts';
+import { MAX_CALLS, type OpenCall, type OpenTurn } from './state.ts';
+import { unknownOutcome } from './unknown-outcome.ts';
 
 /** An approval that was given longer ago than this is asked for again after a crash, in ms. */
 const STALE_MS = 10 * 60 * 1000;
@@ -82,35 +83,15 @@ function wordsOf(ms: number): string {
 }
 
 function answered(turn: OpenTurn, call: OpenCall, rules: Rules): Facts[number] {
-  const answer = rules.answers.get(call.call) ?? null;
+  const said = rules.answers.get(call.call);
+  const output = rules.interrupted.get(call.call);
+  // It had begun: what a person says of it is not what it says itself.
+  if (output !== undefined) return unknownOutcome(turn, call, output, said);
+  const answer = said?.answer ?? null;
   const result = { type: 'tool_finished' as const, turn: turn.turn, call: call.call, details: {} };
   return answer === null
     ? { ...result, outcome: 'timed_out', content: 'Nobody answered in time.' }
     : { ...result, outcome: 'ok', content: answer };
-}
-
-/** Calls that were started before the log was opened: repeated where the tool allows it, else of unknown outcome. */
-export function closeCutCalls(
-  turn: OpenTurn,
-  openedSeq: number,
-  outputs: Readonly<Record<string, string>>,
-  rules: Rules,
-): Facts {
-  return turn.calls
-    .filter((call) => call.status === 'started' && call.seq <= openedSeq)
-    .map((call) =>
-      repeats(turn, call, openedSeq)
-        ? startCall(turn, call, call.hash, rules)
-        : cutOutcome(turn, call, outputs[call.call]),
-    );
-}
-
-/** Whether a call that was cut is run again. */
-export function repeats(turn: OpenTurn, call: OpenCall, openedSeq: number): boolean {
-  const isHarmless = call.onInterrupt === 'retry' && call.effect !== 'effectful';
-  // What it has told needs no telling again.
-  const isCut = call.status === 'started' && call.seq <= openedSeq && !call.told;
-  return isCut && isHarmless && turn.crashes < MAX_CRASH_RESUMES;
 }
 
 /** Approvals that were given long before the log was opened, and not acted upon: they are asked for again. */
@@ -144,35 +125,5 @@ function expire(turn: OpenTurn, call: OpenCall): Facts[number] {
     approval: call.approval?.approval ?? '',
     decision: 'expire',
     by: 'server',
-  };
-}
-
-/** Calls that this server started and cannot see to their end. */
-export function endStartedCalls(turn: OpenTurn): Facts {
-  return turn.calls
-    .filter((call) => call.status === 'started')
-    .map((call) => cutOutcome(turn, call, undefined));
-}
-
-const UNKNOWN =
-  'The server was restarted while this ran, so its outcome is unknown: it may have happened wholly, in part, or not at all. Check before you do it again.';
-
-/** What is known of a call that was cut: people were told, or it is unknown. */
-function cutOutcome(turn: OpenTurn, call: OpenCall, output: string | undefined): Facts[number] {
-  if (!call.told) return unknownOutcome(turn, call, output);
-  const fact = { type: 'tool_finished' as const, turn: turn.turn, call: call.call };
-  const content = 'Sent, once; the server was restarted right behind it.';
-  return { ...fact, outcome: 'ok', content, details: {} };
-}
-
-function unknownOutcome(turn: OpenTurn, call: OpenCall, output: string | undefined): Facts[number] {
-  const seen = output === undefined || output === '' ? '' : `\nIts output so far:\n${output}`;
-  return {
-    type: 'tool_finished',
-    turn: turn.turn,
-    call: call.call,
-    outcome: 'unknown',
-    content: UNKNOWN + seen,
-    details: {},
   };
 }

@@ -7,7 +7,8 @@ import { MAX_WINDOWS } from './receive.ts';
 import type { Rules } from './rules.ts';
 import type { Draft, SessionInput } from './session-input.ts';
 import { greet, speak } from './speak.ts';
-import type { OpenTurn, PendingMessage, SessionState } from './state.ts';
+import type { OpenCall, OpenTurn, PendingMessage, SessionState } from './state.ts';
+import { unknownOutcome } from './unknown-outcome.ts';
 import { workedMs } from './working-time.ts';
 
 /** A turn for the messages that wait and are not held any more; nothing where there are none. */
@@ -56,14 +57,7 @@ export function stopTurn(
   if (!turn) return [];
   const facts: Facts = turn.calls
     .filter((call) => call.status !== 'finished')
-    .map((call) => ({
-      type: 'tool_finished',
-      turn: turn.turn,
-      call: call.call,
-      outcome: call.status === 'started' ? 'cancelled' : 'skipped',
-      content: 'The turn was stopped.',
-      details: {},
-    }));
+    .map((call) => stopCall(turn, call, rules));
   if (draft && isCurrentCall(turn, draft)) {
     const { text, ...fields } = draft;
     const content = [{ type: 'text' as const, text }];
@@ -71,6 +65,20 @@ export function stopTurn(
     facts.push(speak(state, turn, said, rules));
   }
   return [...facts, ...finishTurn(state, turn, rules, outcome, error)];
+}
+
+function stopCall(turn: OpenTurn, call: OpenCall, rules: Rules): Facts[number] {
+  const output = rules.interrupted.get(call.call);
+  // It had begun: nobody may take it for one that was left out.
+  if (output !== undefined) return unknownOutcome(turn, call, output, rules.answers.get(call.call));
+  return {
+    type: 'tool_finished',
+    turn: turn.turn,
+    call: call.call,
+    outcome: call.status === 'started' ? 'cancelled' : 'skipped',
+    content: 'The turn was stopped.',
+    details: {},
+  };
 }
 
 /** Stops the turn where it has worked for as long as it may. */
