@@ -243,9 +243,10 @@ async function mcpOf(
   { log, config }: ToolParts,
   signal: AbortSignal = new AbortController().signal,
 ): Promise<readonly Tool[]> {
-  const entries = servers.map(({ name: server, server: at, trusted }) => ({
+  const entries = servers.map(({ name: server, server: at, trusted, onInterrupt }) => ({
     name: server,
     trusted,
+    ...(onInterrupt === undefined ? {} : { onInterrupt }),
     place:
       'url' in at
         ? { type: 'url' as const, url: at.url, headers: {} }

@@ -154,9 +154,27 @@ it('takes every key of the documented definition', () => {
   expect(issuesOf(long(spec))).toEqual([]);
 });
 
+it('takes what becomes of calls that are cut, where that can be', () => {
+  const tools = [
+    { type: 'builtin', name: 'bash', on_interrupt: 'ask' },
+    { type: 'builtin', name: 'web', on_interrupt: 'retry' },
+    { type: 'cli', name: 'x', command: './x', effect: 'idempotent', on_interrupt: 'retry' },
+    { type: 'cli', name: 'y', command: './y', on_interrupt: 'tell_model' },
+    {
+      type: 'mcp',
+      name: 'z',
+      url: 'https://mcp.example.com',
+      trusted: true,
+      on_interrupt: 'retry',
+    },
+  ];
+  expect(issuesOf(long({ model: 'echo', tools }))).toEqual([]);
+});
+
 describe('what does not fit', () => {
   const model = 'echo';
-  const cases: [what: string, written: unknown, issue: RegExp][] = [
+  type Case = [what: string, written: unknown, issue: RegExp];
+  const cases: Case[] = [
     ['a bad name', { name: 'My_Agent', model }, /^name: a name is 1 to 63/],
     ['no model', { name: 'a' }, /^model: /],
     [
@@ -211,6 +229,32 @@ describe('what does not fit', () => {
       'a server at what is no address of the web',
       long({ model, tools: [{ type: 'mcp', name: 'x', url: 'ftp://x' }] }),
       /^spec\.tools\.0\.url: expected an http\(s\) URL/,
+    ],
+    ...[
+      { type: 'builtin', name: 'bash' },
+      { type: 'cli', name: 'x', command: './x', effect: 'effectful' },
+      { type: 'cli', name: 'x', command: './x' },
+      { type: 'mcp', name: 'x', url: 'https://mcp.example.com' },
+    ].map((tool): Case => [
+      `what has an effect and is to be repeated: ${tool.name}`,
+      long({
+        model,
+        tools: [
+          { type: 'builtin', name: 'web' },
+          { ...tool, on_interrupt: 'retry' },
+        ],
+      }),
+      /^spec\.tools\.1\.on_interrupt: "retry" is for pure or idempotent tools only/,
+    ]),
+    [
+      'a question that is to be asked about',
+      long({ model, tools: [{ type: 'builtin', name: 'ask_user', on_interrupt: 'ask' }] }),
+      /^spec\.tools\.0\.on_interrupt: ask_user is never cut/,
+    ],
+    [
+      'an interruption of no kind',
+      long({ model, tools: [{ type: 'builtin', name: 'bash', on_interrupt: 'again' }] }),
+      /^spec\.tools\.0\.on_interrupt: /,
     ],
     ['a version that is a number', { name: 'a', version: 1.1, model }, /^version: /],
   ];

@@ -1,7 +1,18 @@
-import { agentNameSchema, labelsSchema, onDisconnectSchema } from '@duragent/protocol';
+import {
+  agentNameSchema,
+  labelsSchema,
+  onDisconnectSchema,
+  onInterruptSchema,
+} from '@duragent/protocol';
 import { z } from 'zod';
 import { accessOf, accessSchema } from './agent-access.ts';
-import { type Agent, type AgentTool, builtinTools, type ModelRef } from './agent.ts';
+import {
+  type Agent,
+  type AgentTool,
+  builtinTools,
+  effectfulBuiltins,
+  type ModelRef,
+} from './agent.ts';
 import { limitsOf } from './budget/limits.ts';
 import { budgetSchema, durationSchema, section } from './schema-parts.ts';
 import type { Skill } from './skills.ts';
@@ -63,15 +74,16 @@ export function agentFromDocument(
   };
 }
 
-function toolOf(tool: ToolSpec): AgentTool {
+function toolOf({ on_interrupt, ...tool }: ToolSpec): AgentTool {
+  const interrupt = on_interrupt === undefined ? {} : { onInterrupt: on_interrupt };
   switch (tool.type) {
     case 'builtin':
-      return tool;
+      return { ...tool, ...interrupt };
     case 'cli':
-      return { ...tool, readme: tool.readme ?? null };
+      return { ...tool, readme: tool.readme ?? null, ...interrupt };
     case 'mcp': {
       const { type, name, trusted, command, url = '' } = tool;
-      return { type, name, trusted, server: command ? { command } : { url } };
+      return { type, name, trusted, server: command ? { command } : { url }, ...interrupt };
     }
   }
 }
@@ -128,8 +140,9 @@ const modelSchema = z.preprocess(
 const toolName = z
   .string()
   .regex(/^[A-Za-z0-9][\w-]{0,62}$/, 'a name is 1 to 63 letters, digits, "_" and "-"');
+const on_interrupt = onInterruptSchema.optional();
 const toolSchema = z.discriminatedUnion('type', [
-  z.strictObject({ type: z.literal('builtin'), name: z.enum(builtinTools) }),
+  z.strictObject({ type: z.literal('builtin'), name: z.enum(builtinTools), on_interrupt }),
   z.strictObject({
     type: z.literal('cli'),
     name: toolName,
@@ -137,6 +150,7 @@ const toolSchema = z.discriminatedUnion('type', [
     description: z.string().default(''),
     readme: z.string().optional(),
     effect: z.enum(['pure', 'idempotent', 'effectful']).default('effectful'),
+    on_interrupt,
   }),
   z
     .strictObject({
@@ -145,6 +159,7 @@ const toolSchema = z.discriminatedUnion('type', [
       command: z.array(z.string()).min(1).optional(),
       url: httpUrl.optional(),
       trusted: z.boolean().default(false),
+      on_interrupt,
     })
     .refine(
       ({ command, url }) => (command === undefined) !== (url === undefined),
@@ -228,11 +243,43 @@ export function readModel(written: unknown): unknown {
 }
 
 function checkTools(tools: readonly ToolSpec[], context: z.RefinementCtx): void {
-  for (const [i, { type, name }] of tools.entries()) {
+  for (const [i, tool] of tools.entries()) {
+    const { type, name } = tool;
+    const fault = interruptFault(tool);
+    if (fault !== null) {
+      context.addIssue({ code: 'custom', path: [i, 'on_interrupt'], message: fault });
+    }
     const isTwice = tools.slice(0, i).some((one) => one.name === name && one.type === type);
     if (!isTwice) continue;
     const message = `the ${type} tool ${name} is there twice; remove one`;
     context.addIssue({ code: 'custom', path: [i, 'name'], message });
+  }
+}
+
+/** What is wrong with what shall become of a tool's calls that are cut; null: nothing. */
+function interruptFault(tool: ToolSpec): string | null {
+  if (tool.on_interrupt === undefined) return null;
+  if (tool.type === 'builtin' && tool.name === 'ask_user') {
+    return 'ask_user is never cut: what it asks waits through restarts; remove on_interrupt';
+  }
+  if (tool.on_interrupt !== 'retry' || mayRepeat(tool)) return null;
+  const how = {
+    builtin: '',
+    cli: ', or the effect that the tool has',
+    mcp: ', or trusted: true where the server may say which those are',
+  }[tool.type];
+  return `"retry" is for pure or idempotent tools only; write ask or tell_model${how}`;
+}
+
+/** Whether some of its calls can be without an effect that must not be repeated. */
+function mayRepeat(tool: ToolSpec): boolean {
+  switch (tool.type) {
+    case 'builtin':
+      return !effectfulBuiltins.has(tool.name);
+    case 'cli':
+      return tool.effect !== 'effectful';
+    case 'mcp':
+      return tool.trusted;
   }
 }
 

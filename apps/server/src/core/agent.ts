@@ -1,4 +1,4 @@
-import type { OnDisconnect, ToolEffect } from '@duragent/protocol';
+import type { OnDisconnect, OnInterrupt, ToolEffect } from '@duragent/protocol';
 import type { AgentAccess } from './agent-access.ts';
 import type { BudgetLimits } from './budget/limits.ts';
 import type { Skill } from './skills.ts';
@@ -36,7 +36,10 @@ export interface FileFault {
 }
 
 /** A tool that an agent may use, as its file names it. */
-export type AgentTool =
+export type AgentTool = {
+  /** What becomes of its calls that a stop of the server cuts; absent: as the tool says itself. */
+  onInterrupt?: OnInterrupt;
+} & (
   | { type: 'builtin'; name: BuiltinTool }
   | {
       type: 'cli';
@@ -53,7 +56,8 @@ export type AgentTool =
       server: { command: readonly string[] } | { url: string };
       /** Whether its word about its tools' effects is believed. */
       trusted: boolean;
-    };
+    }
+);
 
 /** The built-in tools; each may give a model several. */
 export const builtinTools = [
@@ -70,6 +74,13 @@ export const builtinTools = [
   'web',
 ] as const;
 export type BuiltinTool = (typeof builtinTools)[number];
+
+/** Those whose calls have effects that must not be repeated. */
+export const effectfulBuiltins: ReadonlySet<BuiltinTool> = new Set([
+  'background_process',
+  'bash',
+  'schedule',
+]);
 
 /** An agent as its files define it, complete and checked. */
 export interface Agent {

@@ -61,17 +61,18 @@ function modelOf(model: ModelRef, home: string): object {
   };
 }
 
-function toolDocument(tool: AgentTool): object {
+function toolDocument({ onInterrupt, ...tool }: AgentTool): object {
+  const interrupt = onInterrupt === undefined ? {} : { on_interrupt: onInterrupt };
   switch (tool.type) {
     case 'builtin':
-      return tool;
+      return { ...tool, ...interrupt };
     case 'cli': {
       const { readme, ...others } = tool;
-      return readme === null ? others : { ...others, readme };
+      return { ...others, ...(readme === null ? {} : { readme }), ...interrupt };
     }
     case 'mcp': {
       const { server, ...others } = tool;
-      return { ...others, ...server };
+      return { ...others, ...server, ...interrupt };
     }
   }
 }

@@ -126,9 +126,11 @@ describe('the tools of an agent', () => {
   test('have the effect that the agent says, and effectful ones are not repeated', async () => {
     await put('agent/x.sh', '#!/bin/sh\n', 0o755);
     declare({ effect: 'pure' });
+    declare({ name: 'z', onInterrupt: 'ask' });
     await putTool('shared/y', '---\ndescription: Y\neffect: pure\n---\n');
     expect(await tools.toolsOf(agent)).toMatchObject([
       { effect: 'pure', onInterrupt: 'retry', description: 'The command line tool x.' },
+      { effect: 'effectful', onInterrupt: 'ask' },
       { effect: 'effectful', onInterrupt: 'tell_model' },
     ]);
   });

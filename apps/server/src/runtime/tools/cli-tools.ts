@@ -1,4 +1,4 @@
-import { visible, type ToolEffect } from '@duragent/protocol';
+import { type OnInterrupt, visible, type ToolEffect } from '@duragent/protocol';
 import type { Agent, AgentTool, FileFault } from '../../core/agent.ts';
 import { argumentVariables } from '../../core/cli-tools/argument-variables.ts';
 import {
@@ -14,6 +14,7 @@ import type { Sandbox, SandboxNetwork } from '../../ports/sandbox.ts';
 import type { CallPlan, Tool } from '../../ports/tool.ts';
 import type { ToolOutputs } from '../../ports/tool-outputs.ts';
 import { commandResult, outputFileOf, toldBytesOf } from './command-result.ts';
+import { onInterruptOf } from './on-interrupt.ts';
 
 /** How long one call may take. */
 const TIMEOUT_S = 600;
@@ -45,6 +46,7 @@ interface CliTool {
   description: string;
   parameters: Record<string, unknown>;
   effect: ToolEffect;
+  onInterrupt: OnInterrupt;
   program: CliProgram;
 }
 
@@ -167,11 +169,13 @@ export class CliTools {
       const reason = 'it says nothing: write one paragraph about what the tool is for';
       return { name, file: program.readme?.file ?? program.path, reason };
     }
+    const effect = declared?.effect ?? 'effectful';
     return {
       name,
       description: description ?? `The command line tool ${name}.`,
       parameters: schema.parameters,
-      effect: declared?.effect ?? 'effectful',
+      effect,
+      onInterrupt: onInterruptOf(effect, declared?.onInterrupt),
       program,
     };
   }
@@ -188,14 +192,14 @@ export class CliTools {
     return { file, reason: `line ${fault?.line ?? 1}: ${fault?.message ?? 'it does not read'}` };
   }
 
-  #tool({ name, description, parameters, effect, program }: CliTool): Tool {
+  #tool({ name, description, parameters, effect, onInterrupt, program }: CliTool): Tool {
     const { workspace, sandbox, networkOf, outputs } = this.#options;
     return {
       name,
       description,
       parameters,
       effect,
-      onInterrupt: effect === 'effectful' ? 'tell_model' : 'retry',
+      onInterrupt,
       plan(args): CallPlan | { fault: string } {
         const given = argumentVariables(args);
         if ('fault' in given) return given;

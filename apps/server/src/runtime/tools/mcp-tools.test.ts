@@ -161,6 +161,19 @@ describe('a tool', () => {
     expect(tool).toMatchObject({ effect, onInterrupt });
   });
 
+  test.each([
+    ['ask', false, 'ask'],
+    ['ask', true, 'ask'],
+    ['retry', false, 'tell_model'],
+    ['retry', true, 'retry'],
+    ['tell_model', true, 'tell_model'],
+  ] as const)('of an entry that says %s, trusted %s, is cut as %s', async (said, trusted, is) => {
+    await list();
+    if (servers[0] !== undefined) servers[0].list = [serverTool('one', { readOnly: true })];
+    const tool = await find('github:one', [{ ...github, trusted, onInterrupt: said }]);
+    expect(tool.onInterrupt).toBe(is);
+  });
+
   test('is planned as a call of its server, shown whole', async () => {
     const made = plan(await find('github:one'), { title: 'a\u202Eb', list: [1] });
     expect(made.policy).toEqual({

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { OnInterrupt } from '@duragent/protocol';
 import type { ToolPins } from '../../ports/tool-pins.ts';
 import type {
   ServerTool,
@@ -7,6 +8,7 @@ import type {
   ToolServers,
 } from '../../ports/tool-server.ts';
 import type { CallPlan, Tool, ToolResult } from '../../ports/tool.ts';
+import { onInterruptOf } from './on-interrupt.ts';
 
 /** A server as an agent names it. */
 export interface McpEntry {
@@ -14,6 +16,8 @@ export interface McpEntry {
   place: ToolServerPlace;
   /** Whether what it says of its tools' effects is believed. */
   trusted: boolean;
+  /** What becomes of calls that a stop of the server cuts; absent: by what they do. */
+  onInterrupt?: OnInterrupt;
 }
 
 /** The tools of an agent's servers, and what is missing, in words for people. */
@@ -199,7 +203,7 @@ function mcpTool(offer: {
     description: tool.description,
     parameters: tool.parameters,
     effect,
-    onInterrupt: effect === 'effectful' ? 'tell_model' : 'retry',
+    onInterrupt: onInterruptOf(effect, entry.onInterrupt),
 
     plan(args): CallPlan | { fault: string } {
       const shownArgs = visibleJson(args);

@@ -1,5 +1,7 @@
+import type { OnInterrupt } from '@duragent/protocol';
 import type { Agent, AgentTool, BuiltinTool } from '../../core/agent.ts';
 import type { Tool, Toolbox } from '../../ports/tool.ts';
+import { onInterruptOf } from './on-interrupt.ts';
 
 type CliTool = Extract<AgentTool, { type: 'cli' }>;
 type McpEntry = Extract<AgentTool, { type: 'mcp' }>;
@@ -37,7 +39,11 @@ export class AgentToolbox implements Toolbox {
     const declared = agent.tools.filter((tool) => tool.type === 'cli');
     const tools = [
       ...always(agent),
-      ...agent.tools.flatMap((tool) => (tool.type === 'builtin' ? builtin(tool.name, agent) : [])),
+      ...agent.tools.flatMap((tool) =>
+        tool.type === 'builtin'
+          ? builtin(tool.name, agent).map((each) => withInterrupt(each, tool.onInterrupt))
+          : [],
+      ),
       ...(await cli(agent, declared)),
       ...(await mcp(agent, servers, options?.signal)),
     ];
@@ -45,4 +51,9 @@ export class AgentToolbox implements Toolbox {
     for (const tool of tools) if (!byName.has(tool.name)) byName.set(tool.name, tool);
     return byName;
   }
+}
+
+/** A built-in tool, but for what an agent says becomes of its calls that are cut. */
+function withInterrupt(tool: Tool, said: OnInterrupt | undefined): Tool {
+  return said === undefined ? tool : { ...tool, onInterrupt: onInterruptOf(tool.effect, said) };
 }
