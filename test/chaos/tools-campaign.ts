@@ -1,10 +1,9 @@
 import { spawnSync } from 'node:child_process';
-import { readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Api } from '../support/api.ts';
 import { type Run, type Server, Workspace } from '../support/duragent.ts';
-import { modelAgent } from '../support/model-agent.ts';
 import { type ModelServer, startModelServer } from '../support/model-server.ts';
 import { needs } from '../support/needs.ts';
 import { seededRandom } from '../support/random.ts';
@@ -23,7 +22,7 @@ import { loseTail } from './tools-lost-tail.ts';
 import { actAt, nameOf, type ToolMoment, toolMoments } from './tools-moments.ts';
 import { People } from './tools-people.ts';
 import { killAll, processesIn } from './tools-processes.ts';
-import { agentNames, BusyModel, policies } from './tools-work.ts';
+import { agentDocument, agentNames, BusyModel, policies } from './tools-work.ts';
 import { Worker } from './tools-worker.ts';
 
 export interface ToolCampaignOptions {
@@ -133,11 +132,11 @@ class ToolCampaign {
 
   static async open(options: ToolCampaignOptions): Promise<ToolCampaign> {
     const model = await startModelServer({ keep: 1 });
-    const tools = 'tools: { builtin: [bash, ask_user] }';
-    const agents = agentNames.map((name) => [name, `${modelAgent(model.url)}\n${tools}`]);
-    const workspace = await Workspace.create(Object.fromEntries(agents));
+    const workspace = await Workspace.create({});
     for (const name of agentNames) {
       const folder = path.join(workspace.dataDir, 'agents', name);
+      await mkdir(folder, { recursive: true });
+      await writeFile(path.join(folder, 'agent.yaml'), agentDocument(name, model.url));
       await writeFile(path.join(folder, 'policy.yaml'), policies[name]);
     }
     const folders = ['a', 'b'].map((name) => path.join(workspace.dir, `work-${name}`));

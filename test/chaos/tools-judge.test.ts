@@ -34,6 +34,18 @@ function entry(mark: LedgerEntry['mark'], more: Partial<LedgerEntry> = {}): Ledg
   return { mark, token: 't1x', cwd, ...more };
 }
 
+const asksWhat: Draft = { type: 'question_asked', turn, call, question: 'q_1', text: 'What?' };
+
+/** What follows in the log of a server that comes after the one that a kill ended. */
+function cut(epoch: number): Draft[] {
+  const answered: Draft = { type: 'question_answered', turn, call, question: 'q_1', answer: 'Yes' };
+  return [
+    { ...asksWhat, epoch },
+    { ...answered, epoch },
+    finished('unknown', { epoch, content: 'A person says: Yes.' }),
+  ];
+}
+
 /** A session that had one command run, or asked one question, with this in its log and this done. */
 function evidenceOf(
   middle: readonly Draft[],
@@ -73,11 +85,16 @@ const allowed = [requested, decided('allow_once'), started];
 describe('nothing is found where', () => {
   test.each([
     ['a command was allowed and ran', [...allowed, done], effect],
-    ['it was cut while it ran', [...allowed, finished('unknown', { epoch: 2 })], [entry('start')]],
-    ['it was cut before it began', [...allowed, finished('unknown', { epoch: 2 })], []],
+    ['it was cut while it ran', [...allowed, ...cut(2)], [entry('start')]],
+    ['it was cut before it began', [...allowed, ...cut(2)], []],
+    [
+      'nobody had said what came of it when its turn was cancelled',
+      [...allowed, { ...asksWhat, epoch: 2 }, finished('unknown', { epoch: 2 })],
+      [],
+    ],
     ['it was denied', [requested, decided('deny'), finished('denied')], []],
     ['it is no longer what was allowed', [...allowed, finished('denied')], []],
-    ['the server stopped in order', [...allowed, finished('unknown'), drained], effect],
+    ['the server stopped in order', [...allowed, asksWhat, drained, ...cut(1).slice(1)], effect],
   ])('%s', (_, middle, ledger) => {
     expect(faultsOf(evidenceOf(middle, ledger))).toBe('');
   });
@@ -116,7 +133,23 @@ describe('it is found that', () => {
     ['is said to be timed out', [...allowed, finished('timed_out')], effect],
     ['is said to be denied and took effect', [...allowed, finished('denied')], effect],
     ['was cut by a kill and is said to be ok', [...allowed, { ...done, epoch: 2 }], effect],
-    ['nothing had cut it', [...allowed, finished('unknown')], effect],
+    ['nothing had cut it', [...allowed, ...cut(1)], effect],
+    [
+      'was cut and nobody was asked',
+      [...allowed, finished('unknown', { epoch: 2, content: 'A person says: Yes.' })],
+      effect,
+    ],
+    ['was asked about 2 times', [...allowed, { ...asksWhat, epoch: 2 }, ...cut(2)], effect],
+    [
+      'was asked about and is said to be ok',
+      [...allowed, { ...asksWhat, epoch: 2 }, { ...done, epoch: 2 }],
+      effect,
+    ],
+    [
+      'was answered Yes, and the model is told nothing',
+      [...allowed, ...cut(2).slice(0, 2), finished('unknown', { epoch: 2, content: 'nothing' })],
+      effect,
+    ],
     ['was started without being asked for', [started, done], effect],
     ['was asked for 2 times', [requested, decided('expire'), ...allowed, done], effect],
     ['was decided 2 times', [...allowed, decided('deny'), done], effect],
@@ -131,6 +164,15 @@ describe('it is found that', () => {
     ['no log knows such a call', [...allowed, done], [...effect, entry('start', { token: 't2x' })]],
   ])('a call %s', (fault, middle, ledger) => {
     expect(faultsOf(evidenceOf(middle, ledger))).toContain(fault);
+  });
+
+  test('people were asked about a command of an agent that does not have them asked', () => {
+    const evidence = evidenceOf([started, ...cut(2)], effect, { agent: 'free' });
+    expect(faultsOf(evidence)).toContain('was asked about unasked');
+    const untold = evidenceOf([started, finished('unknown', { epoch: 2 })], effect, {
+      agent: 'free',
+    });
+    expect(faultsOf(untold)).toBe('');
   });
 
   test('a forbidden command ran', () => {

@@ -114,7 +114,11 @@ function callFaults(call: CallHistory, { logs, waiting }: ToolEvidence): string[
   if (!end) return faults;
   if (started.some(({ seq }) => seq > end.seq)) faults.push('was started after it had its result');
   const name = call.asked.name;
-  if (name === 'bash') faults.push(...resultFaults(call, end), ...consentFaults(call, end));
+  if (name === 'bash') {
+    const { questions } = call;
+    faults.push(...resultFaults(call, end), ...consentFaults(call, end));
+    if (questions.length > 0 || call.agent === 'asking') faults.push(...cutFaults(call, end));
+  }
   if (name === 'ask_user') faults.push(...questionFaults(call, end));
   if (end.outcome === 'unknown' && !wasCut(call, end, logs)) {
     faults.push(`is of unknown outcome, and nothing had cut it`);
@@ -197,14 +201,37 @@ function questionFaults(call: CallHistory, end: EventOf<'tool_finished'>): strin
   return faults;
 }
 
+/** Whether people were asked what came of a command that was cut, and the model was told what they said. */
+function cutFaults(
+  { agent, questions, answers }: CallHistory,
+  { outcome, content }: EventOf<'tool_finished'>,
+): string[] {
+  const faults: string[] = [];
+  if (questions.length > 0 && agent !== 'asking') faults.push('was asked about unasked');
+  if (questions.length > 1) faults.push(`was asked about ${questions.length} times`);
+  if (answers.length > 1) faults.push(`was answered ${answers.length} times`);
+  if (questions.length === 0 && outcome === 'unknown') faults.push('was cut and nobody was asked');
+  if (questions.length > 0 && outcome !== 'unknown') {
+    faults.push(`was asked about and is said to be ${outcome}`);
+  }
+  const [answered] = answers;
+  const told = answered?.answer === 'I cannot say' ? 'cannot say' : `says: ${answered?.answer}`;
+  if (answered && !content.includes(told)) {
+    faults.push(`was answered ${answered.answer}, and the model is told ${content}`);
+  }
+  return faults;
+}
+
 /** Whether the server ended while a call ran, or stopped in order. */
 function wasCut(
-  { session, started }: CallHistory,
-  end: EventOf<'tool_finished'>,
+  { session, started, questions }: CallHistory,
+  result: EventOf<'tool_finished'>,
   logs: readonly LogReading[],
 ): boolean {
   const [start] = started;
   if (!start) return false;
+  // What is asked about was cut then, whenever it is answered.
+  const end = questions[0] ?? result;
   if (start.epoch < end.epoch) return true;
   const events = logs.find((log) => log.session === session)?.events ?? [];
   const next = events.slice(end.seq).find((event) => event.type !== 'tool_finished');
@@ -288,6 +315,7 @@ export function windowsOf(
     'between request and decision': count(({ requested, decided }) =>
       crossed(requested[0], decided[0]),
     ),
+    'asked about': count(({ asked, questions }) => asked.name === 'bash' && questions.length > 0),
     'between question and answer': count(({ questions, answers }) =>
       crossed(questions[0], answers[0]),
     ),

@@ -92,9 +92,7 @@ export class People {
       }),
       ...questions.body.questions.map(async (view) => {
         if (view.text.includes(SLEEPER) && !this.isLast) return;
-        const own = answerTo(tokenOf(view.text) ?? '');
-        const words = [own, view.choices ? 'neither' : `no ${own}`];
-        const plan = this.#planOf(view.question, () => words);
+        const plan = this.#planOf(view.question, () => this.#answers(view));
         const say: Say = (to, word) => answer(to, view, word);
         await this.#carryOut(api, { id: view.question, say }, plan);
       }),
@@ -107,6 +105,13 @@ export class People {
     const choice = this.#random();
     if (choice < 0.2) return ['deny', 'allow_once'];
     return [choice < 0.23 && always !== null ? 'allow_always' : 'allow_once', 'deny'];
+  }
+
+  /** What is right, and something else; what came of a command that was cut they guess. */
+  #answers({ text, choices }: QuestionView): string[] {
+    const own = answerTo(tokenOf(text) ?? '');
+    if (!choices) return [own, `no ${own}`];
+    return choices.includes(own) || this.#random() < 0.5 ? choices : choices.toReversed();
   }
 
   #planOf(id: string, words: () => string[], ignored = 0): Plan {

@@ -89,6 +89,26 @@ export const plantedToolBugs: Readonly<Record<string, PlantedBug>> = {
       },
     ],
   },
+  'nobody-asked': {
+    what: 'people are not asked what came of a call that was cut',
+    edits: [
+      {
+        file: `${session}/interrupted-calls.ts`,
+        find: `return call.onInterrupt === 'ask'`,
+        put: `return call.onInterrupt === 'retry'`,
+      },
+    ],
+  },
+  'answer-not-told': {
+    what: 'the model is not told what people say of a call that was cut',
+    edits: [
+      {
+        file: `${session}/tool-calls.ts`,
+        find: `return unknownOutcome(turn, call, output, said);`,
+        put: `return unknownOutcome(turn, call, output);`,
+      },
+    ],
+  },
   'refused-and-run': {
     what: 'a call is run whatever people decided',
     edits: [

@@ -11,6 +11,25 @@ export const policies = {
 export type AgentName = keyof typeof policies;
 export const agentNames = Object.keys(policies) as AgentName[];
 
+/** `agent.yaml` of an agent: of the second people are asked what came of commands that were cut. */
+export function agentDocument(name: AgentName, modelUrl: string): string {
+  const interrupt = name === 'asking' ? { on_interrupt: 'ask' } : {};
+  // JSON is YAML.
+  return JSON.stringify({
+    apiVersion: 'duragent/v1alpha1',
+    kind: 'Agent',
+    metadata: { name },
+    spec: {
+      model: { provider: 'openai-compatible', name: 'local', base_url: `${modelUrl}/v1` },
+      session: { on_disconnect: 'continue' },
+      tools: [
+        { type: 'builtin', name: 'bash', ...interrupt },
+        { type: 'builtin', name: 'ask_user' },
+      ],
+    },
+  });
+}
+
 /** The exit code of commands that fail. */
 export const FAILURE_CODE = 3;
 /** The timeout of commands that take longer than that, in s. */
