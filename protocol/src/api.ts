@@ -91,6 +91,8 @@ export const sessionViewSchema = z.looseObject({
   origin: originSchema,
   status: sessionStatusSchema,
   turn_state: turnStateSchema,
+  /** Who paused it; absent: nobody has. */
+  paused_by: z.string().optional(),
   /** How many clients are attached. */
   clients: z.int().min(0),
   created_at: z.string(),

@@ -192,9 +192,9 @@ const toolFinished = z.looseObject({
   deliveries: z.array(deliverySchema).optional(),
 });
 
-export const pauseReasonSchema = z.enum(['disconnected', 'drain']);
+export const pauseReasonSchema = z.enum(['disconnected', 'operator', 'drain']);
 export type PauseReason = InferKnown<typeof pauseReasonSchema>;
-export const resumeCauseSchema = z.enum(['attached', 'message', 'crash', 'drain']);
+export const resumeCauseSchema = z.enum(['attached', 'operator', 'message', 'crash', 'drain']);
 export type ResumeCause = InferKnown<typeof resumeCauseSchema>;
 
 const turnPaused = z.looseObject({
@@ -293,6 +293,18 @@ const settingChanged = z.looseObject({
   by: z.string(),
 });
 
+const sessionPaused = z.looseObject({
+  ...eventFields,
+  type: z.literal('session_paused'),
+  by: z.string(),
+});
+
+const sessionResumed = z.looseObject({
+  ...eventFields,
+  type: z.literal('session_resumed'),
+  by: z.string(),
+});
+
 const historySummarized = z.looseObject({
   ...eventFields,
   type: z.literal('history_summarized'),
@@ -368,6 +380,8 @@ export const sessionEventSchema = z.discriminatedUnion('type', [
   deliveryFinished,
   notice,
   settingChanged,
+  sessionPaused,
+  sessionResumed,
   historySummarized,
   summaryFailed,
   recovered,

@@ -79,7 +79,7 @@ const stories = new Stories<'gateway' | 'server'>({
     await ask(ada, '/plant beans', 'You said: /plant beans');
     const [listed] = Object.values(bot.control.bot().commands);
     expect(listed?.map(({ command }) => command)).toEqual(
-      'help new reset stop status sessions attach detach approve deny answer queue activation'.split(
+      'help new reset stop pause resume status sessions attach detach approve deny answer queue activation'.split(
         ' ',
       ),
     );

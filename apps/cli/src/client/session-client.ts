@@ -127,7 +127,15 @@ export class SessionClient {
     );
   }
 
-  /** Ends the session; ending it again does nothing. */
+  /** Holds the session, or lets it go on. */
+  async control(session: string, what: 'pause' | 'resume', options: CallOptions): Promise<void> {
+    await this.#calls.call(
+      { method: 'POST', path: `${pathOf(session)}/${what}`, body: {} },
+      accept,
+      options,
+    );
+  }
+
   /** What waits for a person in any session. */
   async approvals(options: CallOptions): Promise<ApprovalView[]> {
     const read: Reader<ApprovalView[]> = (body) =>
@@ -165,6 +173,7 @@ export class SessionClient {
     await this.#calls.call(request, accept, { ...options, patienceMs: 0 });
   }
 
+  /** Ends the session; ending it again does nothing. */
   async end(session: string, reason: 'user' | 'reset', options: CallOptions): Promise<void> {
     await this.#calls.call(
       { method: 'DELETE', path: `${pathOf(session)}?reason=${reason}` },

@@ -105,6 +105,11 @@ class FakeSession {
     return Promise.resolve();
   }
 
+  control(_: string, what: string): Promise<void> {
+    this.calls.push(what);
+    return Promise.resolve();
+  }
+
   decide(_: string, approval: string, decision: string): Promise<void> {
     this.calls.push(`${decision} ${approval}`);
     return Promise.resolve();
@@ -250,10 +255,28 @@ describe('Conversation', () => {
     const { conversation, running, notes } = converse(fake, { readOnly: true });
     await conversation.submit('hello');
     await conversation.submit('/quit');
+    await conversation.submit('/pause');
     conversation.leave('detached');
     await running;
     expect(fake.calls).toEqual([]);
-    expect(notes.text.match(/read-only/g)).toHaveLength(2);
+    expect(notes.text.match(/read-only/g)).toHaveLength(3);
+  });
+
+  it('pauses the session and lets it go on, and says who did', async () => {
+    const fake = new FakeSession(null);
+    const { conversation, running, notes } = converse(fake);
+    await conversation.caughtUp();
+    await conversation.submit('/pause');
+    fake.record({ type: 'session_paused', by: 'telegram:7' });
+    await until(() => conversation.held);
+    await conversation.submit('/resume');
+    fake.record({ type: 'session_resumed', by: 'http:file' });
+    await until(() => !conversation.held);
+    conversation.leave('detached');
+    await running;
+    expect(fake.calls).toEqual(['pause', 'resume']);
+    expect(notes.text).toContain('Paused by telegram:7: messages wait until /resume.');
+    expect(notes.text).toContain('Resumed by http:file.');
   });
 
   it('ends with the session', async () => {

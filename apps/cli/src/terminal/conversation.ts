@@ -84,6 +84,11 @@ export class Conversation {
     return this.#transcript.progress;
   }
 
+  /** Whether an operator has paused the session. */
+  get held(): boolean {
+    return this.#watch.held;
+  }
+
   /** How many messages and commands failed. */
   get failures(): number {
     return this.#failures;

@@ -94,6 +94,7 @@ export async function converseOnTerminal(
 function statusOf(conversation: Conversation): TextLine | null {
   if (!conversation.connected) return line(span('· no connection, trying again', 'yellow'));
   if (conversation.asked) return line(span('· waiting for you', 'yellow'));
+  if (conversation.held) return line(span('· paused (/resume lets it go on)', 'yellow'));
   const doing = conversation.progress ?? 'working';
   return conversation.busy ? line(span(`· ${doing} (Ctrl-C cancels)`, 'dim')) : null;
 }

@@ -19,6 +19,8 @@ const slashCommands: Readonly<Record<string, SlashCommand>> = {
   approve: { about: 'allows what waits: [approval] [always]', run: approve },
   deny: { about: 'denies what waits: [approval]', run: deny },
   answer: { about: 'answers what is asked: [question] <answer>', run: answer },
+  pause: { about: 'holds the session: messages wait until /resume', run: pause },
+  resume: { about: 'lets it go on', run: resume },
   detach: {
     about: 'leaves; the session goes on',
     run: (conversation) => conversation.leave('detached'),
@@ -107,6 +109,23 @@ async function answer(conversation: Conversation, args: string): Promise<void> {
   else if (!ask || text === '')
     stage.note('/answer [question] <answer>; none such waits, or the answer is empty.', 'warning');
   else await conversation.answer(ask, choiceAt(ask, text) ?? text);
+}
+
+async function pause(conversation: Conversation): Promise<void> {
+  await control(conversation, 'pause');
+}
+
+async function resume(conversation: Conversation): Promise<void> {
+  await control(conversation, 'resume');
+}
+
+async function control(conversation: Conversation, what: 'pause' | 'resume'): Promise<void> {
+  const { client, session, readOnly, stage } = conversation.options;
+  if (readOnly) {
+    stage.note('This is read-only: the session goes on as it does. /detach leaves.', 'warning');
+    return;
+  }
+  await client.control(session.session, what, { signal: conversation.signal });
 }
 
 async function reset(conversation: Conversation): Promise<void> {

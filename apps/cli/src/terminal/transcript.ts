@@ -150,7 +150,7 @@ export class Transcript {
       }
       case 'turn_paused':
         this.#draft.pause();
-        stage.note(`The turn is paused (${event.reason}).`, 'quiet');
+        stage.note(pauseWords[event.reason], 'quiet');
         return;
       case 'turn_resumed':
         this.#draft.pause();
@@ -158,6 +158,15 @@ export class Transcript {
         return;
       case 'turn_finished':
         this.#finished(event);
+        return;
+      case 'session_paused':
+        stage.note(
+          `⏸ Paused by ${sanitizeLine(event.by)}: messages wait until /resume.`,
+          'warning',
+        );
+        return;
+      case 'session_resumed':
+        stage.note(`▶ Resumed by ${sanitizeLine(event.by)}.`, 'quiet');
         return;
       case 'recovered':
         stage.note(
@@ -307,10 +316,17 @@ export class Transcript {
   }
 }
 
+const pauseWords: Readonly<Record<EventOf<'turn_paused'>['reason'], string>> = {
+  disconnected: 'The turn is paused: everyone had left.',
+  operator: 'The turn is paused.',
+  drain: 'The turn is paused: the server stops.',
+};
+
 const resumeWords: Readonly<Record<EventOf<'turn_resumed'>['cause'], string>> = {
   crash: '↻ The server was interrupted; the turn goes on.',
   drain: '↻ The server was restarted; the turn goes on.',
   attached: '↻ The turn goes on.',
+  operator: '↻ The turn goes on.',
   message: '↻ The turn goes on.',
 };
 

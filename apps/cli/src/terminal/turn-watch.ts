@@ -9,6 +9,8 @@ export class TurnWatch {
   /** The last seq seen. */
   seq = 0;
   ended = false;
+  /** Whether an operator has paused the session. */
+  held = false;
   readonly #waiting = new Map<string, { seq: number; turn: string | null }>();
 
   apply(event: StoredEvent): void {
@@ -38,8 +40,13 @@ export class TurnWatch {
         return;
       case 'session_ended':
         this.ended = true;
+        this.held = false;
         this.turn = null;
         this.#waiting.clear();
+        return;
+      case 'session_paused':
+      case 'session_resumed':
+        this.held = event.type === 'session_paused';
         return;
       case 'message_dropped':
         for (const id of event.message_ids) this.#waiting.delete(id);

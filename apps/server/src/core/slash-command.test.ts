@@ -60,6 +60,8 @@ it('platforms take the table as it is', () => {
     'new',
     'reset',
     'stop',
+    'pause',
+    'resume',
     'status',
     'sessions',
     'attach',
@@ -82,7 +84,7 @@ it('those for owners say so, and no others', () => {
 
 it('unknown ones are not found', () => {
   expect(findSlashCommand('stop')).toMatchObject({ name: 'stop', ownerOnly: false });
-  for (const name of ['pause', 'STOP', 'constructor', '']) {
+  for (const name of ['hold', 'STOP', 'constructor', '']) {
     expect(findSlashCommand(name)).toBeNull();
   }
 });

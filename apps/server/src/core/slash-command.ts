@@ -35,6 +35,18 @@ export const slashCommands = [
     ownerOnly: false,
   },
   {
+    name: 'pause',
+    argument: null,
+    description: 'Hold this session: messages wait until /resume',
+    ownerOnly: false,
+  },
+  {
+    name: 'resume',
+    argument: null,
+    description: 'Let this session go on',
+    ownerOnly: false,
+  },
+  {
     name: 'status',
     argument: null,
     description: 'Show this session and what it is doing',

@@ -39,6 +39,8 @@ describe('paths', () => {
       ['POST', '/messages'],
       ['POST', '/stream'],
       ['POST', '/cancel'],
+      ['POST', '/pause'],
+      ['POST', '/resume'],
     ];
     for (const [method, rest] of routes) {
       const text = await line(

@@ -102,6 +102,8 @@ describe('scopes', () => {
     ['POST', `/api/v1/sessions/${id}/messages`, 'chat'],
     ['POST', `/api/v1/sessions/${id}/stream`, 'chat'],
     ['POST', `/api/v1/sessions/${id}/cancel`, 'chat'],
+    ['POST', `/api/v1/sessions/${id}/pause`, 'chat'],
+    ['POST', `/api/v1/sessions/${id}/resume`, 'chat'],
     ['DELETE', `/api/v1/sessions/${id}`, 'admin'],
     ['DELETE', `/api/v1/sessions/${id}?purge=true`, 'admin'],
     ['POST', '/api/v1/admin/shutdown', 'admin'],

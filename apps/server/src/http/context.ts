@@ -32,7 +32,16 @@ export interface HttpLogger {
 /** What the routes use of an open session. */
 export interface OpenSession extends Pick<
   SessionActor,
-  'session' | 'view' | 'receive' | 'cancel' | 'answer' | 'read' | 'lastSeq' | 'subscribe'
+  | 'session'
+  | 'view'
+  | 'receive'
+  | 'cancel'
+  | 'pause'
+  | 'resume'
+  | 'answer'
+  | 'read'
+  | 'lastSeq'
+  | 'subscribe'
 > {
   track(...message: Parameters<SessionActor['track']>): Pick<AnswerTracker, 'see'>;
 }

@@ -40,6 +40,11 @@ export function agentName(ctx: RouteContext): string {
   );
 }
 
+/** Who asks, as events record it: by which token, the owner's own or another. */
+export function callerOf(ctx: RouteContext): string {
+  return `http:${ctx.state.scope.caller?.name ?? ''}`;
+}
+
 /** A query parameter given at most once; null: absent or empty. @throws DuragentError invalid_request. */
 export function queryText(ctx: RouteContext, name: string): string | null {
   const value = ctx.query[name];

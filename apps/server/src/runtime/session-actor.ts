@@ -251,6 +251,30 @@ export class SessionActor {
     return { turn };
   }
 
+  /**
+   * Holds the session: its turn stops at the next safe point, and no other begins until it is
+   * resumed. What is said meanwhile waits in the log. Twice changes nothing.
+   */
+  async pause(by: string): Promise<void> {
+    await this.start();
+    await this.#control({ type: 'pause', by });
+  }
+
+  /** Lets a session go on that was paused, and its turn where that waits for somebody. */
+  async resume(by: string): Promise<void> {
+    await this.start();
+    // Whoever left it before: it goes on for whoever resumes it.
+    this.#audience.heard();
+    await this.#control({ type: 'resume', by });
+  }
+
+  async #control(input: SessionInput): Promise<void> {
+    this.#journal.assertWritable();
+    const { ended } = this.#state;
+    if (ended) throw sessionEnded(ended.reason);
+    await this.#reconciler.submit(input);
+  }
+
   /** Ends the session for good. Twice changes nothing. */
   async end(reason: EndReason): Promise<void> {
     await this.start();

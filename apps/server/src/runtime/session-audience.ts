@@ -1,4 +1,5 @@
 import type { Answer, MessageAccepted } from '@duragent/protocol';
+import { waitsForSomebody } from '../core/session/turns.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { SessionLog } from '../ports/session-store.ts';
 import type { AgentInUse } from './agent-in-use.ts';
@@ -78,7 +79,7 @@ export class SessionAudience {
     this.#chatsPresent = present;
     this.#attendance.setChats(present, turn?.turn ?? null);
     feed.clients = this.clients;
-    if (came && turn?.paused === 'disconnected') submit({ type: 'attach' });
+    if (came && waitsForSomebody(journal.now.state)) submit({ type: 'attach' });
   }
 
   /**
@@ -133,7 +134,7 @@ export class SessionAudience {
     const { journal, feed, submit } = this.#session;
     this.#attendance.enter();
     feed.clients = this.clients;
-    if (journal.now.state.turn?.paused === 'disconnected') submit({ type: 'attach' });
+    if (waitsForSomebody(journal.now.state)) submit({ type: 'attach' });
   }
 
   #leave(): void {

@@ -6,6 +6,7 @@ import type {
   UserPart,
 } from '@duragent/protocol';
 import { chatOf, findMessage } from '../core/session/receive.ts';
+import { waitsForSomebody } from '../core/session/turns.ts';
 import { hashKey } from './hash-key.ts';
 import { newId } from './ids.ts';
 import { refuseMessage, stopping } from './refusals.ts';
@@ -69,8 +70,7 @@ export class SessionIntake {
     const refusal = this.#isShut ? stopping() : refuseMessage(journal.now.state, message);
     if (refusal) throw refusal;
     const { content, handling } = message;
-    const isLeft = journal.now.state.turn?.paused === 'disconnected';
-    if (handling === 'turn' && isLeft) session.audience.heard();
+    if (handling === 'turn' && waitsForSomebody(journal.now.state)) session.audience.heard();
     const accepted = { seq: journal.now.state.seq + 1, message_id: newId('msg') };
     const { message_id } = accepted;
     const done = session.submit({

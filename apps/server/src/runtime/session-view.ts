@@ -57,6 +57,7 @@ function shownChat(chat: SessionSummary['chats'][number]): SessionView['chats'][
 function statusOf(summary: SessionSummary, presence: Presence): SessionStatus {
   if (presence.quarantine) return 'quarantined';
   if (summary.ended_at !== undefined) return 'ended';
+  if (summary.paused_by !== undefined) return 'paused';
   if (presence.clients > 0) return 'active';
   return summary.paused ? 'paused' : 'running';
 }

@@ -147,6 +147,10 @@ async function run(
       const { turn } = (await actor?.cancel()) ?? { turn: null };
       return { text: turn === null ? 'Nothing is under way.' : `Stopped. ${actor?.session ?? ''}` };
     }
+    case 'pause':
+      return pause(actor, by);
+    case 'resume':
+      return resume(actor, by);
     case 'status':
       return { text: actor ? statusText(actor) : 'This chat has no session yet; write something.' };
     case 'sessions':
@@ -309,6 +313,20 @@ async function answerQuestion(
     text: `Answered: ${text.slice(0, 200)}. ${session}`,
     card: answeredCard(text, by, session),
   };
+}
+
+async function pause(actor: SessionActor | null, by: string): Promise<SlashAnswer> {
+  if (!actor) return { text: 'This chat has no session yet; write something.' };
+  await actor.pause(by);
+  const isStopping = ['working', 'queued'].includes(actor.view().turn_state);
+  const how = isStopping ? 'It stops after what it is doing now. ' : '';
+  return { text: `Paused. ${how}What is written waits until /resume. ${actor.session}` };
+}
+
+async function resume(actor: SessionActor | null, by: string): Promise<SlashAnswer> {
+  if (!actor) return { text: 'This chat has no session yet; write something.' };
+  await actor.resume(by);
+  return { text: `It goes on. ${actor.session}` };
 }
 
 async function setQueue(

@@ -19,6 +19,7 @@ const entrySchema = z.looseObject({
   origin: originSchema,
   created_at: z.string(),
   updated_at: z.string(),
+  paused_by: z.string().optional(),
   paused: z.boolean(),
   waiting: z.enum(['approval', 'input']).nullable().default(null),
   asked: z.int().min(0).default(0),

@@ -16,7 +16,14 @@ import { settle } from './settle.ts';
 import { notify, speak, tellByCall } from './speak.ts';
 import { MAX_CHATS, type SessionState } from './state.ts';
 import { skipExcess } from './tool-calls.ts';
-import { isCurrentCall, resume, stopOverdue, stopTurn } from './turns.ts';
+import {
+  isCurrentCall,
+  letGoOn,
+  resume,
+  stopOverdue,
+  stopTurn,
+  waitsForSomebody,
+} from './turns.ts';
 
 /**
  * The events that an input causes, stamped and in order; none where it changes nothing. Never
@@ -123,8 +130,12 @@ function react(state: SessionState, input: SessionInput, rules: Rules): Facts {
       return turn ? stopTurn(state, rules, input.draft, 'cancelled') : [];
     case 'deadline':
       return stopOverdue(state, input, rules);
+    case 'pause':
+      return state.pausedBy === null ? [{ type: 'session_paused', by: input.by }] : [];
+    case 'resume':
+      return letGoOn(state, input.by);
     case 'attach':
-      return turn?.paused === 'disconnected' ? [resume(turn, 'attached')] : [];
+      return waitsForSomebody(state) ? [resume(state.turn, 'attached')] : [];
     case 'detach':
       return [];
     case 'drain':
@@ -183,7 +194,8 @@ function hear(
   if (!turn || heard?.type !== 'user_message') return facts;
   const isAnswer = facts[1]?.type === 'question_answered';
   if (heard.handling !== 'turn' && !isAnswer) return facts;
-  if (turn.paused === 'disconnected') return [...facts, resume(turn, 'message')];
+  if (waitsForSomebody(state)) return [...facts, resume(turn, 'message')];
+  if (state.pausedBy !== null) return facts;
   // An effectful tool is let to its end: then the safe point behind it interrupts the turn.
   const isIdle = turn.phase === 'model' || waitsForPeople(turn);
   if (turn.queue !== 'interrupt' || isAnswer || !isIdle || turn.paused) return facts;

@@ -48,9 +48,14 @@ function apply(state: SessionState, event: SessionEvent): SessionState {
       return evolveDelivery(state, event);
     case 'setting_changed':
       return set(state, event);
+    case 'session_paused':
+      return { ...state, pausedBy: event.by };
+    case 'session_resumed':
+      return { ...state, pausedBy: null };
     case 'session_ended':
       return {
         ...state,
+        pausedBy: null,
         ended: { reason: event.reason, at: event.at },
         turn: null,
         pending: [],

@@ -40,9 +40,10 @@ export function next(state: SessionState): Effect[] {
   ];
 }
 
-/** The summary that the next calls will be given. A turn that is paused waits for nobody, so it need not hurry. */
-function owedToModel({ turn, ended, summary: { wanted } }: SessionState): Effect[] {
-  if (!wanted || ended || turn?.paused) return [];
+/** The summary that the next calls will be given. While nothing goes on it need not hurry. */
+function owedToModel({ turn, ended, pausedBy, summary: { wanted } }: SessionState): Effect[] {
+  const isHeld = turn ? turn.paused !== null : pausedBy !== null;
+  if (!wanted || ended || isHeld) return [];
   return [{ type: 'summarize', key: `summarize ${wanted.upTo}`, upTo: wanted.upTo }];
 }
 
@@ -100,8 +101,8 @@ function expiryOf({ status, approval, question }: OpenCall): Effect[] {
 }
 
 /** The end of the first burst, when its messages may start a turn. */
-function owedByBursts({ turn, pending, ended }: SessionState): Effect[] {
-  if (turn || ended) return [];
+function owedByBursts({ turn, pending, ended, pausedBy }: SessionState): Effect[] {
+  if (turn || ended || pausedBy !== null) return [];
   const held = pending.flatMap((message) => message.held_until ?? []).sort();
   const [first] = held;
   if (first === undefined) return [];

@@ -71,7 +71,7 @@ type Step =
   /** A part is sent, and this becomes of it. */
   | { do: 'deliver'; pick: number; end: DeliverEnd }
   | { do: 'pass'; ms: number }
-  | { do: 'leave' | 'attach' | 'cancel' | 'drain' | 'deadline' | 'end' }
+  | { do: 'leave' | 'attach' | 'cancel' | 'drain' | 'deadline' | 'end' | 'hold' | 'release' }
   | { do: 'crash'; lost: number };
 
 type DeliverEnd = 'delivered' | 'failed' | 'lost' | 'dead' | 'crash_before' | 'crash_after';
@@ -169,6 +169,10 @@ const step: fc.Arbitrary<Step> = fc.oneof(
         'deadline' as const,
       ),
     }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({ do: fc.constantFrom('hold' as const, 'release' as const) }),
   },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('crash' as const), lost: fc.nat(3) }) },
 );
@@ -326,6 +330,12 @@ class World extends Drive {
         this.rules = { ...this.rules, leftTurn: null };
         this.submit({ type: 'attach' });
         return;
+      case 'hold':
+        this.submit({ type: 'pause', by: 'http:owner' });
+        return;
+      case 'release':
+        this.submit({ type: 'resume', by: 'http:owner' });
+        return;
       case 'cancel':
         this.submit({ type: 'cancel' });
         return;
@@ -418,6 +428,7 @@ class World extends Drive {
 
   /** Answers everything that is owed until nothing is. */
   settle(): void {
+    this.take({ do: 'release' });
     this.take({ do: 'attach' });
     const owes = (): boolean =>
       next(this.state).some((effect) => effect.type !== 'wait_until') ||
@@ -514,9 +525,28 @@ function assertLegal(events: readonly SessionEvent[]): void {
   const sending = new Set<string>();
   const delivered = new Set<string>();
   const inbox = new Set<number>();
+  let heldTurn: string | null = null;
+  let isHeld = false;
   for (const [i, event] of events.entries()) {
     expect(event.seq).toBe(i + 1);
     expect(event.epoch).toBeGreaterThanOrEqual(events[i - 1]?.epoch ?? 0);
+    // While an operator holds it no turn begins, and one that it has stopped begins nothing.
+    if (event.type === 'session_paused' || event.type === 'session_resumed') {
+      expect(isHeld).toBe(event.type === 'session_resumed');
+      isHeld = !isHeld;
+    }
+    if (event.type === 'turn_paused') {
+      expect(event.reason !== 'operator' || isHeld).toBe(true);
+      heldTurn = event.reason === 'operator' ? event.turn : null;
+    }
+    if (event.type === 'turn_resumed' || event.type === 'turn_finished') {
+      expect(heldTurn === null || !isHeld || event.type === 'turn_finished').toBe(true);
+      heldTurn = null;
+    }
+    if (event.type === 'turn_started') expect(isHeld).toBe(false);
+    if (event.type === 'tool_started' || event.type === 'model_call_failed') {
+      expect(heldTurn).toBeNull();
+    }
     if (event.type === 'turn_started') {
       expect(turns.has(event.turn)).toBe(false);
       expect(openTurns.size).toBe(0);

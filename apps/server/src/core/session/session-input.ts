@@ -104,6 +104,9 @@ export type SessionInput =
   | { type: 'deliver_again'; out: string }
   /** `older`: one that is dead in the log only, as whoever submits it has seen there. */
   | { type: 'deliver_never'; out: string; older?: { part: number; attempt: number } }
+  /** An operator holds the session, or lets it go on. */
+  | { type: 'pause'; by: string }
+  | { type: 'resume'; by: string }
   | { type: 'attach' }
   | { type: 'detach' }
   /** The server stops. `outputs`: what the tools that are under way have said, by call. */

@@ -1,10 +1,11 @@
+import type { PauseReason } from '@duragent/protocol';
 import { dropExcess } from './deliveries.ts';
 import { waitsForPeople } from './evolve-calls.ts';
 import type { Facts } from './facts.ts';
 import type { Rules } from './rules.ts';
 import type { OpenTurn, SessionState } from './state.ts';
 import { settleCalls } from './tool-calls.ts';
-import { finishTurn, startTurn, stopTurn } from './turns.ts';
+import { finishTurn, resume, startTurn, stopTurn } from './turns.ts';
 
 /** What the state asks for by itself, one step at a time; nothing at rest. `before` is the state the input met. */
 export function settle(state: SessionState, before: SessionState, rules: Rules): Facts {
@@ -12,22 +13,28 @@ export function settle(state: SessionState, before: SessionState, rules: Rules):
   if (excess.length > 0) return excess;
   if (state.ended) return [];
   const turn = state.turn;
-  if (!turn) return startTurn(state, rules);
-  if (turn.paused) return [];
+  if (!turn) return state.pausedBy === null ? startTurn(state, rules) : [];
+  if (turn.paused) {
+    return turn.paused === 'operator' && state.pausedBy === null ? [resume(turn, 'operator')] : [];
+  }
   switch (turn.phase) {
     case 'answered':
       return [{ type: 'turn_finished', turn: turn.turn, outcome: 'completed', usage: turn.usage }];
     case 'failed':
       return finishTurn(state, turn, rules, 'failed', turn.error ?? undefined);
     case 'tools': {
+      if (state.pausedBy !== null && !isRunning(turn)) return [pause(turn, 'operator')];
       const isCalled = turn.queue === 'interrupt' && state.pending.length > 0;
       if (isCalled && isBetweenCalls(turn)) return stopTurn(state, rules, undefined, 'interrupted');
       return isBetweenCalls(turn) && isLeft(state, turn, rules)
-        ? [{ type: 'turn_paused', turn: turn.turn, reason: 'disconnected' }]
+        ? [pause(turn, 'disconnected')]
         : settleCalls(turn, rules);
     }
     case 'model':
-      return atSafePoint(state, before) ? passSafePoint(state, turn, rules) : [];
+      if (atSafePoint(state, before)) return passSafePoint(state, turn, rules);
+      return state.pausedBy !== null && waitsToTryAgain(turn, rules)
+        ? [pause(turn, 'operator')]
+        : [];
   }
 }
 
@@ -35,7 +42,10 @@ export function settle(state: SessionState, before: SessionState, rules: Rules):
 function atSafePoint(state: SessionState, before: SessionState): boolean {
   const [now, then] = [state.turn, before.turn];
   if (!now) return false;
-  return now.turn !== then?.turn || now.step !== then.step || now.attempt !== then.attempt;
+  const isLetGo = then?.paused === 'operator' && now.paused === null;
+  return (
+    isLetGo || now.turn !== then?.turn || now.step !== then.step || now.attempt !== then.attempt
+  );
 }
 
 function passSafePoint(state: SessionState, turn: OpenTurn, rules: Rules): Facts {
@@ -45,19 +55,30 @@ function passSafePoint(state: SessionState, turn: OpenTurn, rules: Rules): Facts
       message: `The turn took ${turn.limits.max_tool_iterations} steps, its limit (session.max_tool_iterations). Send a message to go on.`,
     });
   }
+  if (state.pausedBy !== null) return [pause(turn, 'operator')];
   if (turn.queue === 'interrupt' && state.pending.length > 0) {
     return finishTurn(state, turn, rules, 'interrupted');
   }
-  if (isLeft(state, turn, rules)) {
-    return [{ type: 'turn_paused', turn: turn.turn, reason: 'disconnected' }];
-  }
-  return [];
+  return isLeft(state, turn, rules) ? [pause(turn, 'disconnected')] : [];
+}
+
+function pause({ turn }: OpenTurn, reason: PauseReason): Facts[number] {
+  return { type: 'turn_paused', turn, reason };
+}
+
+function isRunning(turn: OpenTurn): boolean {
+  return turn.calls.some(({ status }) => status === 'started');
+}
+
+/** Whether the next try of a model call has not begun. */
+function waitsToTryAgain({ retryAt }: OpenTurn, { now }: Rules): boolean {
+  return retryAt !== null && Date.parse(retryAt) > now;
 }
 
 /** Whether no call is under way, and one has ended or people have to speak. */
 function isBetweenCalls(turn: OpenTurn): boolean {
-  const statuses = new Set(turn.calls.map(({ status }) => status));
-  return !statuses.has('started') && (statuses.has('finished') || waitsForPeople(turn));
+  const hasEnded = turn.calls.some(({ status }) => status === 'finished');
+  return !isRunning(turn) && (hasEnded || waitsForPeople(turn));
 }
 
 /** Whether everyone left this turn, and it is not to go on without them. */

@@ -231,6 +231,8 @@ export interface SessionState {
   createdAt: string;
   updatedAt: string;
   ended: { reason: EndReason; at: string } | null;
+  /** Who paused it, until somebody resumes it; null: nobody has. */
+  pausedBy: string | null;
   turn: OpenTurn | null;
   pending: PendingMessage[];
   lastTurn: { turn: string; outcome: TurnOutcome } | null;
@@ -288,6 +290,7 @@ export function initialState(): SessionState {
     createdAt: '',
     updatedAt: '',
     ended: null,
+    pausedBy: null,
     turn: null,
     pending: [],
     lastTurn: null,

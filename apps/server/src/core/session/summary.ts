@@ -13,6 +13,8 @@ export interface SessionSummary {
   updated_at: string;
   ended_at?: string;
   end_reason?: EndReason;
+  /** Who holds the session; absent: nobody. */
+  paused_by?: string;
   /** Whether a turn is open and paused. */
   paused: boolean;
   /** What people have to do before its turn goes on; null: nothing. */
@@ -43,9 +45,12 @@ export function hasWork(state: SessionState): boolean {
 }
 
 /** Whether its turn goes on by itself, or a message waits for one. */
-export function hasTurn({ turn, pending, ended }: SessionState): boolean {
+export function hasTurn({ turn, pending, ended, pausedBy }: SessionState): boolean {
   if (ended) return false;
-  return turn ? turn.paused !== 'disconnected' && !waitsForPeople(turn) : pending.length > 0;
+  if (!turn) return pausedBy === null && pending.length > 0;
+  const isLetGo = turn.paused === 'operator' && pausedBy === null;
+  const goesOn = turn.paused === null || turn.paused === 'drain' || isLetGo;
+  return goesOn && !waitsForPeople(turn);
 }
 
 function asked(turn: OpenTurn | null) {
@@ -73,6 +78,7 @@ export function summarize(state: SessionState): SessionSummary {
     created_at: state.createdAt,
     updated_at: state.updatedAt,
     ...(state.ended ? { ended_at: state.ended.at, end_reason: state.ended.reason } : {}),
+    ...(state.pausedBy === null ? {} : { paused_by: state.pausedBy }),
     paused: state.turn?.paused != null,
     waiting: waitingFor(state.turn),
     asked: asked(state.turn).length,

@@ -1,4 +1,4 @@
-import type { ErrorInfo, TurnOutcome, Usage } from '@duragent/protocol';
+import type { ErrorInfo, ResumeCause, TurnOutcome, Usage } from '@duragent/protocol';
 import { chatKey } from './chat-key.ts';
 import { boundChats, deliveriesTo, withOthers } from './deliveries.ts';
 import { outId } from './derived-id.ts';
@@ -124,10 +124,22 @@ export function finishTurn(
   return [{ type: 'notice', text: what.text, deliveries }, finished];
 }
 
+/** An operator lets a session go on: a turn that the pause has stopped goes on as the state asks for it. */
+export function letGoOn(state: SessionState, by: string): Facts {
+  const facts: Facts = state.pausedBy === null ? [] : [{ type: 'session_resumed', by }];
+  const isLeft = waitsForSomebody({ ...state, pausedBy: null });
+  return isLeft && state.turn ? [...facts, resume(state.turn, 'operator')] : facts;
+}
+
+/** Whether the turn is paused until somebody comes or writes; where an operator holds the session, that does not help. */
+export function waitsForSomebody(state: SessionState): state is SessionState & { turn: OpenTurn } {
+  return state.pausedBy === null && state.turn?.paused === 'disconnected';
+}
+
 /** The turn goes on; behind a crash or a drain with the next attempt. `charged`: what the call that was cut is charged with. */
 export function resume(
   turn: OpenTurn,
-  cause: 'attached' | 'message' | 'crash' | 'drain',
+  cause: ResumeCause,
   charged?: { usage: Usage; model: string },
 ): Facts[number] {
   const cut = cause === 'crash' || cause === 'drain';

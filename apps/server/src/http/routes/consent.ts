@@ -6,7 +6,7 @@ import {
 } from '@duragent/protocol';
 import { readJson } from '../body.ts';
 import type { HttpDeps, RouteContext } from '../context.ts';
-import { sessionId } from '../input.ts';
+import { callerOf, sessionId } from '../input.ts';
 import { type AddRoute, sendJson } from '../route.ts';
 
 /** Approvals and questions: what waits anywhere, and what people say to it. */
@@ -23,7 +23,7 @@ export function consentRoutes(add: AddRoute, { consent }: HttpDeps): void {
   add('POST', '/api/v1/sessions/:id/approvals/:approval', 'approve', async (ctx) => {
     const { decision } = await readJson(ctx, decideApprovalSchema);
     const approval = idOf(ctx, 'approval', 'appr');
-    await consent.decide(sessionId(ctx), approval, decision, byOf(ctx));
+    await consent.decide(sessionId(ctx), approval, decision, callerOf(ctx));
     sendJson(ctx, 200, { approval, decision });
   });
 
@@ -31,14 +31,9 @@ export function consentRoutes(add: AddRoute, { consent }: HttpDeps): void {
   add('POST', '/api/v1/sessions/:id/questions/:question', 'chat', async (ctx) => {
     const body = await readJson(ctx, answerQuestionSchema);
     const question = idOf(ctx, 'question', 'q');
-    const answer = await consent.answer(sessionId(ctx), question, body.answer, byOf(ctx));
+    const answer = await consent.answer(sessionId(ctx), question, body.answer, callerOf(ctx));
     sendJson(ctx, 200, { question, answer });
   });
-}
-
-/** Which of the callers that may: the owner's own token, or another. */
-function byOf(ctx: RouteContext): string {
-  return `http:${ctx.state.scope.caller?.name ?? ''}`;
 }
 
 /** An id of the path. @throws DuragentError not_found for what is none. */

@@ -394,9 +394,31 @@ describe('cancel', () => {
     expect(await cancel()).toMatchObject({ status: 202, json: { turn: null } });
   });
 
-  test('takes no body but an empty one', async () => {
-    const path = `/api/v1/sessions/${await makeId()}/cancel`;
+  test.each(['cancel', 'pause', 'resume'])('(%s) takes no body but an empty one', async (what) => {
+    const path = `/api/v1/sessions/${await makeId()}/${what}`;
     expect((await call(server.port, path, { body: {} })).status).toBe(202);
     expect((await call(server.port, path, { body: { turn: 'x' } })).status).toBe(400);
+  });
+});
+
+describe('pause', () => {
+  test('holds the session before its next step until it is resumed', async () => {
+    const id = await makeId();
+    const held = server.model.hold(['Hel']);
+    await say(id, 'hi');
+    const post = (what: string): Promise<Reply> =>
+      call(server.port, `/api/v1/sessions/${id}/${what}`, { method: 'POST' });
+    const working = { status: 'paused', turn_state: 'working', paused_by: 'http:file' };
+    expect(await post('pause')).toMatchObject({ status: 202, json: working });
+    held.release();
+    await until(() => server.sessions.view(id).turn_state === 'idle');
+    await say(id, 'more');
+    expect(server.sessions.view(id)).toMatchObject({
+      status: 'paused',
+      turn_state: 'idle',
+      turns: 1,
+    });
+    expect(await post('resume')).toMatchObject({ status: 202, json: { status: 'running' } });
+    await until(() => server.sessions.view(id).turns === 2);
   });
 });

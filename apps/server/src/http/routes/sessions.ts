@@ -3,6 +3,7 @@ import type { SessionView } from '@duragent/protocol';
 import { readJson } from '../body.ts';
 import type { HttpDeps } from '../context.ts';
 import {
+  callerOf,
   idempotencyKey,
   noBody,
   openSession,
@@ -16,7 +17,7 @@ import { type AddRoute, sendJson, sendNothing } from '../route.ts';
 
 const MAX_PAGE = 1000;
 
-/** Sessions: make, list, show, cancel what they do, end, delete. */
+/** Sessions: make, list, show, cancel, pause and resume what they do, end, delete. */
 export function sessionRoutes(add: AddRoute, deps: HttpDeps): void {
   const { sessions } = deps;
 
@@ -82,6 +83,17 @@ export function sessionRoutes(add: AddRoute, deps: HttpDeps): void {
     const session = await openSession(ctx, sessions);
     sendJson(ctx, 202, await session.cancel());
   });
+
+  /** Both answer once that is durable; a turn may work on until its next safe point. */
+  for (const what of ['pause', 'resume'] as const) {
+    add('POST', `/api/v1/sessions/:id/${what}`, 'chat', async (ctx) => {
+      sessions.view(sessionId(ctx));
+      await readJson(ctx, noBody);
+      const session = await openSession(ctx, sessions);
+      await session[what](callerOf(ctx));
+      sendJson(ctx, 202, session.view());
+    });
+  }
 }
 
 /** Whether it is shown in a chat of a gateway, or was made for one. */

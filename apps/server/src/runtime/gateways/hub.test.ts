@@ -590,6 +590,23 @@ describe('a slash command', () => {
     expect(hub.gateway.texts('ann').at(-1)).toContain('Stopped.');
   });
 
+  test('pauses the session and lets it go on; a message does not', async () => {
+    const hub = await new TestHub().start();
+    await hub.tell('/pause');
+    expect(hub.gateway.texts('ann').at(-1)).toContain('no session yet');
+    await hub.tell('one');
+    await hub.tell('/pause');
+    expect(hub.gateway.texts('ann').at(-1)).toMatch(/^Paused. It stops after .* session_/);
+    await hub.answer('1');
+    await hub.tell('two');
+    const [summary] = hub.runtime.sessions.summaries();
+    expect(summary).toMatchObject({ turns: 1, paused_by: 'fake:ann' });
+    await hub.tell('/resume');
+    expect(hub.gateway.texts('ann').at(-1)).toContain('It goes on.');
+    await hub.answer('2');
+    expect(hub.runtime.sessions.summaries()[0]).toMatchObject({ turns: 2 });
+  });
+
   test('attaches the chat to another session, and detach gives it back its own', async () => {
     const access = {
       ...defaultAccess,
