@@ -116,6 +116,9 @@ const turnStarted = z.looseObject({
   queue: queueModeSchema,
 });
 
+/** For how long the turn had worked with nobody attached by then, in ms; absent: as long as before. */
+const unattended = { unattended_ms: z.int().min(0).optional() };
+
 const assistantMessage = z.looseObject({
   ...eventFields,
   type: z.literal('assistant_message'),
@@ -138,6 +141,7 @@ const assistantMessage = z.looseObject({
   model: z.string(),
   /** Where the message is to be delivered to; empty without a bound chat. */
   deliveries: z.array(deliverySchema),
+  ...unattended,
 });
 
 const modelCallFailed = z.looseObject({
@@ -151,6 +155,7 @@ const modelCallFailed = z.looseObject({
   usage: usageSchema.optional(),
   /** The next try: when, and with which model (0: the agent's, 1…: its fallbacks). Absent: there is none. */
   retry: z.looseObject({ at: z.string(), candidate: z.int().min(0) }).optional(),
+  ...unattended,
 });
 
 const toolStarted = z.looseObject({
@@ -165,6 +170,7 @@ const toolStarted = z.looseObject({
   on_interrupt: onInterruptSchema,
   /** SHA-256 over all that is done, in hex: the same as of the approval that allowed it. */
   hash: z.string().optional(),
+  ...unattended,
 });
 
 export const toolOutcomeSchema = z.enum([
@@ -190,9 +196,10 @@ const toolFinished = z.looseObject({
   details: z.record(z.string(), z.unknown()),
   /** What the cards say from now on that asked about it, where the turn was stopped meanwhile. */
   deliveries: z.array(deliverySchema).optional(),
+  ...unattended,
 });
 
-export const pauseReasonSchema = z.enum(['disconnected', 'operator', 'drain']);
+export const pauseReasonSchema = z.enum(['disconnected', 'operator', 'background_limit', 'drain']);
 export type PauseReason = InferKnown<typeof pauseReasonSchema>;
 export const resumeCauseSchema = z.enum(['attached', 'operator', 'message', 'crash', 'drain']);
 export type ResumeCause = InferKnown<typeof resumeCauseSchema>;
@@ -202,6 +209,7 @@ const turnPaused = z.looseObject({
   type: z.literal('turn_paused'),
   turn: z.string(),
   reason: pauseReasonSchema,
+  ...unattended,
 });
 
 const turnResumed = z.looseObject({
@@ -214,6 +222,7 @@ const turnResumed = z.looseObject({
   /** Of the call that was cut, as far as it is charged. */
   usage: usageSchema.optional(),
   model: z.string().optional(),
+  ...unattended,
 });
 
 export const turnOutcomeSchema = z.enum([
@@ -277,7 +286,7 @@ const notice = z.looseObject({
   type: z.literal('notice'),
   /** What people are told, once. Not part of the conversation. */
   text: z.string(),
-  /** The first 16 hex digits of the SHA-256 of what asked for it: asked twice, it is told once. */
+  /** Names what asked for it: asked twice, it is told once. */
   idempotency: z.string().optional(),
   /** The call of the open turn that the policy wants people to know of, or that tells it: it is told once. */
   call: z.string().optional(),

@@ -27,6 +27,7 @@ function settingsOf(config: Config): SessionSettings {
   const { session, models, delivery, approvalTimeoutMs } = config;
   return {
     onDisconnect: session.onDisconnect,
+    maxBackgroundMs: session.maxBackgroundMs,
     outputBufferSize: session.outputBufferSize,
     modelRetries: models.retries,
     delivery,

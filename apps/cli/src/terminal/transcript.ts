@@ -319,6 +319,7 @@ export class Transcript {
 const pauseWords: Readonly<Record<EventOf<'turn_paused'>['reason'], string>> = {
   disconnected: 'The turn is paused: everyone had left.',
   operator: 'The turn is paused.',
+  background_limit: 'The turn is paused: it worked with nobody attached for as long as it may.',
   drain: 'The turn is paused: the server stops.',
 };
 

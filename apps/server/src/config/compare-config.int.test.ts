@@ -37,6 +37,7 @@ test.each([
   ['delivery: { mirror: false }', 'delivery.mirror'],
   ['delivery: { on_uncertain: never }', 'delivery.on_uncertain'],
   ['session: { on_disconnect: pause }', 'session.on_disconnect'],
+  ['session: { max_background_runtime: 1h }', 'session.max_background_runtime'],
   ['models: { retry: { attempts: 1 } }', 'models.retry.attempts'],
   ['models: { prices: { "openai/x": { input: 1, output: 2 } } }', 'models.prices'],
   ['budget: { session_usd: 1 }', 'budget.session_usd'],

@@ -55,6 +55,7 @@ const keys: Record<keyof Config, readonly Key[]> = {
   ],
   session: [
     live('session.on_disconnect', (config) => config.session.onDisconnect),
+    live('session.max_background_runtime', (config) => config.session.maxBackgroundMs),
     live('session.output_buffer_size', (config) => config.session.outputBufferSize),
   ],
   delivery: [

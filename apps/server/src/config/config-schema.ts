@@ -194,7 +194,6 @@ export const keysWithoutEffect: readonly string[] = [
   'agents.static.watch',
   'agents.dynamic',
   'agents.lazy_load',
-  'session.max_background_runtime',
   'session.compaction',
   'session.ttl_hours',
   'webhooks',

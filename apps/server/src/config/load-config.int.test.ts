@@ -183,7 +183,7 @@ describe('a value', () => {
       httpEnabled: true,
       cliEnabled: true,
       requestTimeoutMs: 300_000,
-      session: { onDisconnect: 'continue', outputBufferSize: 1000 },
+      session: { onDisconnect: 'continue', maxBackgroundMs: 1_800_000, outputBufferSize: 1000 },
       models: { retries: 3, maxConcurrent: 16, ollamaHost: 'http://127.0.0.1:11434' },
       timezone: null,
       gateways: [],

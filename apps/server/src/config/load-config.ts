@@ -103,7 +103,7 @@ export interface Config {
     mirror: boolean;
     ttlMs: number;
   };
-  session: { onDisconnect: OnDisconnect; outputBufferSize: number };
+  session: { onDisconnect: OnDisconnect; maxBackgroundMs: number; outputBufferSize: number };
   models: {
     /** How often a failed call is repeated before the fallbacks. */
     retries: number;
@@ -219,6 +219,7 @@ export async function loadConfig(options: {
     },
     session: {
       onDisconnect: file.session.on_disconnect,
+      maxBackgroundMs: file.session.max_background_runtime,
       outputBufferSize: file.session.output_buffer_size,
     },
     models: {

@@ -35,7 +35,11 @@ describe('the two forms', () => {
     const document = parse({
       name: 'a',
       model: 'openrouter/anthropic/claude-sonnet-4',
-      session: { turn_timeout: '5m', context: { max_history_tokens: 10 } },
+      session: {
+        turn_timeout: '5m',
+        max_background_runtime: '2m',
+        context: { max_history_tokens: 10 },
+      },
       access: { queue: { mode: 'steer' } },
     });
     const texts = { soul: 's', system_prompt: 'p', instructions: 'i' };
@@ -66,6 +70,7 @@ describe('the two forms', () => {
       greeting: null,
       session: {
         onDisconnect: null,
+        maxBackgroundMs: 120_000,
         maxToolIterations: 100,
         turnTimeoutMs: 300_000,
         maxHistoryTokens: 10,

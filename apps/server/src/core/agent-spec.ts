@@ -58,6 +58,7 @@ export function agentFromDocument(
     greeting: spec.greeting,
     session: {
       onDisconnect: spec.session.on_disconnect,
+      maxBackgroundMs: spec.session.max_background_runtime,
       maxToolIterations: spec.session.max_tool_iterations,
       turnTimeoutMs: spec.session.turn_timeout,
       maxHistoryTokens: context.max_history_tokens,
@@ -103,7 +104,6 @@ export type AgentText = keyof typeof agentTexts;
 
 /** Keys of `spec` (with all below them) that are checked and change nothing yet. */
 export const agentKeysWithoutEffect: readonly string[] = [
-  'session.max_background_runtime',
   'session.ttl_hours',
   'session.compaction',
 ];

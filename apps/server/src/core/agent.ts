@@ -104,6 +104,8 @@ export interface Agent {
   session: {
     /** null: the server's setting. */
     onDisconnect: OnDisconnect | null;
+    /** How long a turn may work with nobody attached, in ms; 0: for ever; null: the server's setting. */
+    maxBackgroundMs: number | null;
     maxToolIterations: number;
     turnTimeoutMs: number | null;
     maxHistoryTokens: number;

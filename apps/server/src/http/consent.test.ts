@@ -72,6 +72,7 @@ beforeAll(async () => {
     defaultAgent: () => 'helper',
     settings: {
       onDisconnect: 'continue',
+      maxBackgroundMs: 30 * 60_000,
       outputBufferSize: 1000,
       modelRetries: 1,
       approvalTimeoutMs: TIMEOUT_MS,

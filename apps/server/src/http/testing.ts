@@ -152,6 +152,7 @@ export function testAgent(name: string): Agent {
     greeting: null,
     session: {
       onDisconnect: null,
+      maxBackgroundMs: null,
       maxToolIterations: 10,
       turnTimeoutMs: 90_000,
       maxHistoryTokens: 1000,
@@ -253,6 +254,7 @@ export async function startTestServer(
     }),
     settings: {
       onDisconnect: 'continue',
+      maxBackgroundMs: 30 * 60_000,
       outputBufferSize: 1000,
       modelRetries: 1,
       approvalTimeoutMs: 600_000,

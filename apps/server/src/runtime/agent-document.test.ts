@@ -20,6 +20,7 @@ const written = {
     greeting: 'hi',
     session: {
       on_disconnect: 'pause',
+      max_background_runtime: '90s',
       max_tool_iterations: 7,
       turn_timeout: '5m',
       context: {

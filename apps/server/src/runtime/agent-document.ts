@@ -27,6 +27,8 @@ export function documentOf(agent: Agent): object {
       greeting: agent.greeting,
       session: {
         on_disconnect: session.onDisconnect,
+        max_background_runtime:
+          session.maxBackgroundMs === null ? null : `${session.maxBackgroundMs / 1000}s`,
         max_tool_iterations: session.maxToolIterations,
         turn_timeout: session.turnTimeoutMs === null ? null : `${session.turnTimeoutMs / 1000}s`,
         context: {

@@ -9,6 +9,8 @@ import type { TextLimits } from '../core/split.ts';
 /** The server's settings that agents may override. */
 export interface SessionSettings {
   onDisconnect: OnDisconnect;
+  /** How long a turn may work with nobody attached, in ms; 0: for ever. */
+  maxBackgroundMs: number;
   /** Frames that a session keeps for its readers. */
   outputBufferSize: number;
   modelRetries: number;
@@ -34,6 +36,7 @@ export function rulesFor(facts: {
   /** The messages that the open turn answers. */
   trigger: readonly string[];
   leftTurn: string | null;
+  background: Rules['background'];
   limits: (gateway: string) => TextLimits;
 }): Rules {
   const { agent, settings } = facts;
@@ -58,7 +61,17 @@ export function rulesFor(facts: {
     ...sinceCalls(facts.window),
     requester: requesterOf(facts.window, facts.trigger),
     leftTurn: facts.leftTurn,
+    background: facts.background,
+    maxBackgroundMs: maxBackgroundMs(agent, settings),
   };
+}
+
+/** How long a turn of an agent may work with nobody attached, in ms; 0: for ever. */
+export function maxBackgroundMs(
+  agent: Agent | null,
+  settings: Pick<SessionSettings, 'maxBackgroundMs'>,
+): number {
+  return agent?.session.maxBackgroundMs ?? settings.maxBackgroundMs;
 }
 
 function limitsOf(agent: Agent | null, settings: SessionSettings): TurnLimits {

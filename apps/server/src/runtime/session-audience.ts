@@ -1,10 +1,14 @@
 import type { Answer, MessageAccepted } from '@duragent/protocol';
+import type { Rules } from '../core/session/rules.ts';
+import type { SessionInput } from '../core/session/session-input.ts';
+import type { SessionState } from '../core/session/state.ts';
 import { waitsForSomebody } from '../core/session/turns.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { SessionLog } from '../ports/session-store.ts';
 import type { AgentInUse } from './agent-in-use.ts';
 import { AnswerTracker } from './answer-tracker.ts';
 import { Attendance } from './attendance.ts';
+import { BackgroundTime } from './background-time.ts';
 import type { Feed, Frame } from './feed.ts';
 import { followSession } from './follow-session.ts';
 import { stopping } from './refusals.ts';
@@ -19,9 +23,14 @@ interface Followed {
   feed: Feed;
   shown: ShownChats;
   agent: Pick<AgentInUse, 'latest'>;
+  /** What its log said when it was opened. */
+  opened: SessionState;
+  /** How long its turn may work with nobody attached, in ms; 0: for ever. */
+  maxBackgroundMs: () => number;
   start: () => Promise<void>;
-  /** Submits that somebody has come, or that everyone has left. */
-  submit: (input: { type: 'attach' | 'detach' }) => void;
+  isStarted: () => boolean;
+  /** Submits that somebody has come, that everyone has left, or that its turn worked alone for long. */
+  submit: (input: SessionInput) => void;
   /** Somebody used it until now. */
   touch: () => void;
 }
@@ -39,6 +48,7 @@ export interface FollowOptions {
 export class SessionAudience {
   readonly #session: Followed;
   readonly #attendance: Attendance;
+  readonly #background: BackgroundTime;
   /** Those who read it, attached or not. */
   #readers = 0;
   /** Chats that can be reached, as the attendance knows them. */
@@ -47,6 +57,9 @@ export class SessionAudience {
   constructor(session: Followed) {
     this.#session = session;
     this.#attendance = new Attendance(session.clock, () => session.submit({ type: 'detach' }));
+    this.#background = new BackgroundTime(session.clock, session.opened, (turn) =>
+      session.submit({ type: 'background_limit', turn }),
+    );
   }
 
   /** Clients attached now, and chats that can be reached. */
@@ -64,6 +77,19 @@ export class SessionAudience {
     return this.#attendance.leftTurn;
   }
 
+  /** How long the open turn has worked with nobody attached, and whether nobody is now. */
+  get background(): Rules['background'] {
+    return { ...this.#background.counted, isAlone: this.clients === 0 };
+  }
+
+  /** The turn, those who are there or the limit may have changed. */
+  watchBackground(): void {
+    const { isStarted, journal, maxBackgroundMs } = this.#session;
+    // Before that it does not work, whatever its log says.
+    if (!isStarted() || journal.over.aborted) return;
+    this.#background.look(journal.now.state.turn, this.clients === 0, maxBackgroundMs());
+  }
+
   /** Somebody speaks to the turn that was left. */
   heard(): void {
     this.#attendance.heard();
@@ -78,6 +104,7 @@ export class SessionAudience {
     const came = present > this.#chatsPresent;
     this.#chatsPresent = present;
     this.#attendance.setChats(present, turn?.turn ?? null);
+    this.watchBackground();
     feed.clients = this.clients;
     if (came && waitsForSomebody(journal.now.state)) submit({ type: 'attach' });
   }
@@ -128,11 +155,13 @@ export class SessionAudience {
   /** Nobody's leaving counts any more. */
   close(): void {
     this.#attendance.close();
+    this.#background.close();
   }
 
   #enter(): void {
     const { journal, feed, submit } = this.#session;
     this.#attendance.enter();
+    this.watchBackground();
     feed.clients = this.clients;
     if (waitsForSomebody(journal.now.state)) submit({ type: 'attach' });
   }
@@ -142,6 +171,7 @@ export class SessionAudience {
     touch();
     if (journal.over.aborted) return;
     this.#attendance.leave(journal.now.state.turn?.turn ?? null);
+    this.watchBackground();
     feed.clients = this.clients;
   }
 }

@@ -5,7 +5,7 @@ import type { SessionLog, StoredRecord } from '../ports/session-store.ts';
 import { AgentInUse } from './agent-in-use.ts';
 import { Feed } from './feed.ts';
 import { cutOutputs, recovery } from './recovery.ts';
-import { rulesFor } from './rules.ts';
+import { maxBackgroundMs, rulesFor } from './rules.ts';
 import { SessionAudience } from './session-audience.ts';
 import type { SessionDeps } from './session-deps.ts';
 import { type OpenedSession, SessionJournal } from './session-journal.ts';
@@ -55,6 +55,9 @@ export class SessionReconciler {
     this.audience = new SessionAudience({
       ...parts,
       clock,
+      opened: state,
+      maxBackgroundMs: () => maxBackgroundMs(agent.latest, settings),
+      isStarted: () => this.#started !== null,
       start: () => this.start(),
       submit: (input) => this.#inBackground(input),
       touch: () => this.touch(),
@@ -187,6 +190,7 @@ export class SessionReconciler {
     this.#work.reconcile(next(now.state), isDurable, () => this.view.scope());
     this.#shown.turn(durable.state);
     this.audience.presenceChanged();
+    this.audience.watchBackground();
   }
 
   #rules() {
@@ -200,6 +204,7 @@ export class SessionReconciler {
       window,
       trigger: state.turn?.trigger ?? [],
       leftTurn: this.audience.leftTurn,
+      background: this.audience.background,
       limits: (gateway) => runner.chats.limits(gateway),
     });
   }

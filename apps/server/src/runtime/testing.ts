@@ -167,6 +167,7 @@ export function testAgent(change: Partial<Agent> = {}): Agent {
     greeting: null,
     session: {
       onDisconnect: null,
+      maxBackgroundMs: null,
       maxToolIterations: 10,
       turnTimeoutMs: null,
       maxHistoryTokens: 20_000,
@@ -212,6 +213,7 @@ export class TestRuntime {
     const say = (_: object, text: string): void => void this.logged.push(text);
     const settings = {
       onDisconnect: 'continue',
+      maxBackgroundMs: 30 * 60_000,
       outputBufferSize: 1000,
       modelRetries: 3,
       approvalTimeoutMs: 600_000,

@@ -43,6 +43,7 @@ function agent(name: string, systemPrompt: string): Agent {
     greeting: null,
     session: {
       onDisconnect: null,
+      maxBackgroundMs: null,
       maxToolIterations: 100,
       turnTimeoutMs: null,
       maxHistoryTokens: 20_000,

@@ -37,6 +37,7 @@ export function contextAgent(change: Partial<Agent['session']> = {}): Agent {
     greeting: null,
     session: {
       onDisconnect: null,
+      maxBackgroundMs: null,
       maxToolIterations: 100,
       turnTimeoutMs: null,
       maxHistoryTokens: 20_000,

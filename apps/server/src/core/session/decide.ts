@@ -1,4 +1,5 @@
 import type { SessionEvent } from '@duragent/protocol';
+import { endBeyondLimit } from './background.ts';
 import { closingCards } from './cards.ts';
 import { addressOf } from './chat-key.ts';
 import { answerQuestion, decideApproval, expireConsent, judgeCall } from './consent.ts';
@@ -7,7 +8,7 @@ import { waitsForPeople } from './evolve-calls.ts';
 import { evolve } from './evolve.ts';
 import type { Facts } from './facts.ts';
 import { endStartedCalls } from './interrupted-calls.ts';
-import { chatOf, receive } from './receive.ts';
+import { chatOf, isOfPerson, receive } from './receive.ts';
 import { recover } from './recover.ts';
 import { retryAfterFailure } from './retry.ts';
 import type { Rules } from './rules.ts';
@@ -39,6 +40,7 @@ export function decide(state: SessionState, input: SessionInput, rules: Rules): 
         epoch: rules.epoch,
         at: new Date(rules.now).toISOString(),
         ...closingCards(current, fact, rules),
+        ...unattended(current, fact, rules),
       };
       events.push(event);
       current = evolve(current, event);
@@ -53,6 +55,25 @@ export function decide(state: SessionState, input: SessionInput, rules: Rules): 
     if (facts.length === 0) return events;
     record(facts);
   }
+}
+
+const counting: ReadonlySet<Facts[number]['type']> = new Set<Facts[number]['type']>([
+  'assistant_message',
+  'model_call_failed',
+  'tool_started',
+  'tool_finished',
+  'turn_paused',
+  'turn_resumed',
+]);
+
+/** How long the turn has worked with nobody attached, in the records that it makes anyway. */
+function unattended(
+  { turn }: SessionState,
+  fact: Facts[number],
+  { background }: Rules,
+): { unattended_ms?: number } {
+  const isNews = turn?.turn === background.turn && background.ms > (turn?.unattendedMs ?? 0);
+  return isNews && counting.has(fact.type) ? { unattended_ms: background.ms } : {};
 }
 
 function withAnswers(answers: Rules['answers'], events: readonly SessionEvent[]) {
@@ -134,6 +155,8 @@ function react(state: SessionState, input: SessionInput, rules: Rules): Facts {
       return state.pausedBy === null ? [{ type: 'session_paused', by: input.by }] : [];
     case 'resume':
       return letGoOn(state, input.by);
+    case 'background_limit':
+      return turn?.turn === input.turn ? endBeyondLimit(state, turn, rules) : [];
     case 'attach':
       return waitsForSomebody(state) ? [resume(state.turn, 'attached')] : [];
     case 'detach':
@@ -194,7 +217,9 @@ function hear(
   if (!turn || heard?.type !== 'user_message') return facts;
   const isAnswer = facts[1]?.type === 'question_answered';
   if (heard.handling !== 'turn' && !isAnswer) return facts;
-  if (waitsForSomebody(state)) return [...facts, resume(turn, 'message')];
+  // What a schedule or a program says does not tell that anybody looks after the turn.
+  const isHeard = turn.paused !== 'background_limit' || isOfPerson(input.source);
+  if (waitsForSomebody(state) && isHeard) return [...facts, resume(turn, 'message')];
   if (state.pausedBy !== null) return facts;
   // An effectful tool is let to its end: then the safe point behind it interrupts the turn.
   const isIdle = turn.phase === 'model' || waitsForPeople(turn);

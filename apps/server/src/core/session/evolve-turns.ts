@@ -1,4 +1,4 @@
-import { type EventOf, MAX_DELIVER_TO } from '@duragent/protocol';
+import { type EventOf, MAX_DELIVER_TO, type ResumeCause } from '@duragent/protocol';
 import { type CallEvent, evolveCall, finishedCall, proposedCalls } from './evolve-calls.ts';
 import { oweDeliveries } from './evolve-deliveries.ts';
 import { wantSummary } from './evolve-summary.ts';
@@ -22,8 +22,8 @@ type TurnEvent =
 /** The state after an event of a turn; as it was where it is not about the open one, or one is open already. */
 export function evolveTurn(state: SessionState, event: TurnEvent): SessionState {
   if (event.type === 'turn_started') return startTurn(state, event);
-  const turn = state.turn;
-  if (turn === null || turn.turn !== event.turn) return state;
+  if (state.turn === null || state.turn.turn !== event.turn) return state;
+  const turn = countAlone(state.turn, event);
   switch (event.type) {
     case 'assistant_message':
       return oweDeliveries(answer(state, turn, event), event.seq, event.deliveries);
@@ -75,6 +75,8 @@ export function evolveTurn(state: SessionState, event: TurnEvent): SessionState 
             ...turn,
             usage: addUsage(turn.usage, event.usage),
             paused: null,
+            // Somebody knows of it: from here on it may work alone as long again.
+            unattendedFrom: byPeople.has(event.cause) ? turn.unattendedMs : turn.unattendedFrom,
             attempt: event.attempt,
             phaseSeq: event.seq,
             crashes: turn.crashes + (event.cause === 'crash' ? 1 : 0),
@@ -90,6 +92,17 @@ export function evolveTurn(state: SessionState, event: TurnEvent): SessionState 
         lastTurn: { turn: turn.turn, outcome: event.outcome },
       };
   }
+}
+
+const byPeople: ReadonlySet<ResumeCause> = new Set<ResumeCause>([
+  'attached',
+  'operator',
+  'message',
+]);
+
+function countAlone(turn: OpenTurn, event: TurnEvent): OpenTurn {
+  const ms = 'unattended_ms' in event ? (event.unattended_ms ?? 0) : 0;
+  return ms > turn.unattendedMs ? { ...turn, unattendedMs: ms } : turn;
 }
 
 function startTurn(state: SessionState, event: EventOf<'turn_started'>): SessionState {
@@ -120,6 +133,8 @@ function startTurn(state: SessionState, event: EventOf<'turn_started'>): Session
         .slice(0, MAX_DELIVER_TO),
       error: null,
       usage: { input_tokens: 0, output_tokens: 0 },
+      unattendedMs: 0,
+      unattendedFrom: 0,
       workedMs: 0,
       workingSince: event.at,
     },

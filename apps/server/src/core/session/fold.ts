@@ -4,7 +4,7 @@ import { initialState, type SessionState } from './state.ts';
 import { type ConversationWindow, emptyWindow, WindowBuilder } from './window.ts';
 
 /** Rises when the state's shape changes: an older snapshot is then rebuilt from the log. */
-const STATE_VERSION = 9;
+const STATE_VERSION = 10;
 
 /** A log folded up to one record. */
 export interface Fold {

@@ -72,6 +72,8 @@ type Step =
   | { do: 'deliver'; pick: number; end: DeliverEnd }
   | { do: 'pass'; ms: number }
   | { do: 'leave' | 'attach' | 'cancel' | 'drain' | 'deadline' | 'end' | 'hold' | 'release' }
+  /** Time passes with nobody attached. */
+  | { do: 'alone'; ms: number }
   | { do: 'crash'; lost: number };
 
 type DeliverEnd = 'delivered' | 'failed' | 'lost' | 'dead' | 'crash_before' | 'crash_after';
@@ -172,6 +174,10 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   },
   {
     weight: 3,
+    arbitrary: fc.record({ do: fc.constant('alone' as const), ms: fc.nat(50_000) }),
+  },
+  {
+    weight: 3,
     arbitrary: fc.record({ do: fc.constantFrom('hold' as const, 'release' as const) }),
   },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('crash' as const), lost: fc.nat(3) }) },
@@ -214,7 +220,7 @@ class World extends Drive {
   }
 
   take(step: Step): void {
-    this.rules = { ...this.rules, now: this.rules.now + 1000 };
+    this.pass(1000);
     this.#ids += 1;
     const { turn } = this.state;
     switch (step.do) {
@@ -314,6 +320,7 @@ class World extends Drive {
       }
       case 'leave':
         this.rules = { ...this.rules, leftTurn: turn?.turn ?? null };
+        this.attended(false);
         this.submit({ type: 'detach' });
         return;
       case 'tell':
@@ -323,12 +330,18 @@ class World extends Drive {
         this.#deliver(step);
         return;
       case 'pass':
-        this.rules = { ...this.rules, now: this.rules.now + step.ms };
+        this.pass(step.ms);
         this.submit({ type: 'wake' });
         return;
       case 'attach':
         this.rules = { ...this.rules, leftTurn: null };
+        this.attended(true);
         this.submit({ type: 'attach' });
+        return;
+      case 'alone':
+        this.attended(false);
+        this.pass(step.ms);
+        this.submit({ type: 'background_limit', turn: turn?.turn ?? 'turn_none' });
         return;
       case 'hold':
         this.submit({ type: 'pause', by: 'http:owner' });
@@ -462,7 +475,7 @@ function live(given: {
   };
   const { queue, onDisconnect, overflow } = given;
   const waiting = { maxPending: 3, overflow, rejectMessage: '', debounceMs: 1500 };
-  const world = new World({ queue, onDisconnect, limits, waiting });
+  const world = new World({ queue, onDisconnect, limits, waiting, maxBackgroundMs: 30_000 });
   world.submit(START);
   for (const binding of bindings) world.submit({ type: 'bind', chat: binding });
   for (const one of given.steps) world.take(one);
@@ -525,8 +538,11 @@ function assertLegal(events: readonly SessionEvent[]): void {
   const sending = new Set<string>();
   const delivered = new Set<string>();
   const inbox = new Set<number>();
+  let limits = 0;
   let heldTurn: string | null = null;
   let isHeld = false;
+  const unattended = new Map<string, number>();
+  const told = new Set<string>();
   for (const [i, event] of events.entries()) {
     expect(event.seq).toBe(i + 1);
     expect(event.epoch).toBeGreaterThanOrEqual(events[i - 1]?.epoch ?? 0);
@@ -535,6 +551,16 @@ function assertLegal(events: readonly SessionEvent[]): void {
       expect(isHeld).toBe(event.type === 'session_resumed');
       isHeld = !isHeld;
     }
+    if ('unattended_ms' in event && event.unattended_ms !== undefined) {
+      expect(event.unattended_ms).toBeGreaterThan(unattended.get(event.turn) ?? 0);
+      unattended.set(event.turn, event.unattended_ms);
+    }
+    // Each time that the limit pauses a turn is told of once, and never without it.
+    if (event.type === 'notice' && event.idempotency !== undefined) {
+      expect(told.has(event.idempotency)).toBe(false);
+      told.add(event.idempotency);
+    }
+    if (event.type === 'turn_paused' && event.reason === 'background_limit') limits += 1;
     if (event.type === 'turn_paused') {
       expect(event.reason !== 'operator' || isHeld).toBe(true);
       heldTurn = event.reason === 'operator' ? event.turn : null;
@@ -601,6 +627,7 @@ function assertLegal(events: readonly SessionEvent[]): void {
       expect(asked.difference(results).size).toBe(0);
     }
   }
+  expect(limits).toBeLessThanOrEqual(told.size);
 }
 
 describe('any order of inputs and crashes', () => {

@@ -62,13 +62,17 @@ export function receive(state: SessionState, input: Receive, rules: Rules): Fact
 /** Where people speak; what a schedule or a program says answers no question. */
 const people: ReadonlySet<string> = new Set<Receive['source']['kind']>(['cli', 'http', 'gateway']);
 
+/** Whether a person said it, as far as can be told. */
+export function isOfPerson({ kind, sender }: Receive['source']): boolean {
+  return people.has(kind) && sender?.is_bot !== true;
+}
+
 type Question = { turn: string; call: string; question: string };
 
 /** The open question that a message answers: the first one without choices, for a person who writes to the agent. */
 function answeredBy(state: SessionState, input: Receive): Question | null {
   const { turn } = state;
-  if (!turn || input.handling !== 'turn' || input.source.sender?.is_bot) return null;
-  if (!people.has(input.source.kind)) return null;
+  if (!turn || input.handling !== 'turn' || !isOfPerson(input.source)) return null;
   if (input.edits !== undefined || textOf(input.content).trim() === '') return null;
   const call = freeQuestion(state);
   if (!call?.question) return null;

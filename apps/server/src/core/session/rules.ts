@@ -58,6 +58,10 @@ export interface Rules {
   given: ReadonlyMap<string, GivenAnswer>;
   /** `<gateway>:<id>` of whoever the open turn answers, where a person of a chat wrote it. */
   requester: string | null;
+  /** For how long this turn has worked with nobody attached, in ms, and whether nobody is now. */
+  background: { turn: string | null; ms: number; isAlone: boolean };
+  /** How long a turn may, in ms; 0: for ever. The agent's, else the server's. */
+  maxBackgroundMs: number;
   /** The turn that everyone left while it worked, 5 s ago or more; null: somebody is there, or nobody was. */
   leftTurn: string | null;
 }

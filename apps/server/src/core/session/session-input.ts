@@ -94,6 +94,8 @@ export type SessionInput =
   /** A person stops the turn; `draft` is what they saw of the answer so far. */
   | { type: 'cancel'; draft?: Draft }
   | { type: 'deadline'; turn: string }
+  /** The turn may have worked with nobody attached for as long as it may. */
+  | { type: 'background_limit'; turn: string }
   /** Time has passed that something waited for. */
   | { type: 'wake' }
   | { type: 'preview_posted'; out: string; message: string }

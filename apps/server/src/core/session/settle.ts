@@ -1,4 +1,5 @@
 import type { PauseReason } from '@duragent/protocol';
+import { isBeyondLimit, isLeft, pauseAtLimit } from './background.ts';
 import { dropExcess } from './deliveries.ts';
 import { waitsForPeople } from './evolve-calls.ts';
 import type { Facts } from './facts.ts';
@@ -23,7 +24,8 @@ export function settle(state: SessionState, before: SessionState, rules: Rules):
     case 'failed':
       return finishTurn(state, turn, rules, 'failed', turn.error ?? undefined);
     case 'tools': {
-      if (state.pausedBy !== null && !isRunning(turn)) return [pause(turn, 'operator')];
+      const held = isRunning(turn) ? [] : hold(state, turn, rules);
+      if (held.length > 0) return held;
       const isCalled = turn.queue === 'interrupt' && state.pending.length > 0;
       if (isCalled && isBetweenCalls(turn)) return stopTurn(state, rules, undefined, 'interrupted');
       return isBetweenCalls(turn) && isLeft(state, turn, rules)
@@ -32,9 +34,7 @@ export function settle(state: SessionState, before: SessionState, rules: Rules):
     }
     case 'model':
       if (atSafePoint(state, before)) return passSafePoint(state, turn, rules);
-      return state.pausedBy !== null && waitsToTryAgain(turn, rules)
-        ? [pause(turn, 'operator')]
-        : [];
+      return waitsToTryAgain(turn, rules) ? hold(state, turn, rules) : [];
   }
 }
 
@@ -55,11 +55,18 @@ function passSafePoint(state: SessionState, turn: OpenTurn, rules: Rules): Facts
       message: `The turn took ${turn.limits.max_tool_iterations} steps, its limit (session.max_tool_iterations). Send a message to go on.`,
     });
   }
-  if (state.pausedBy !== null) return [pause(turn, 'operator')];
+  const held = hold(state, turn, rules);
+  if (held.length > 0) return held;
   if (turn.queue === 'interrupt' && state.pending.length > 0) {
     return finishTurn(state, turn, rules, 'interrupted');
   }
   return isLeft(state, turn, rules) ? [pause(turn, 'disconnected')] : [];
+}
+
+/** Stops the turn where an operator holds the session, or where it worked alone for as long as it may. */
+function hold(state: SessionState, turn: OpenTurn, rules: Rules): Facts {
+  if (state.pausedBy !== null) return [pause(turn, 'operator')];
+  return isBeyondLimit(state, turn, rules) ? pauseAtLimit(state, turn, rules) : [];
 }
 
 function pause({ turn }: OpenTurn, reason: PauseReason): Facts[number] {
@@ -79,9 +86,4 @@ function waitsToTryAgain({ retryAt }: OpenTurn, { now }: Rules): boolean {
 function isBetweenCalls(turn: OpenTurn): boolean {
   const hasEnded = turn.calls.some(({ status }) => status === 'finished');
   return !isRunning(turn) && (hasEnded || waitsForPeople(turn));
-}
-
-/** Whether everyone left this turn, and it is not to go on without them. */
-function isLeft(state: SessionState, turn: OpenTurn, rules: Rules): boolean {
-  return (state.onDisconnect ?? rules.onDisconnect) === 'pause' && rules.leftTurn === turn.turn;
 }

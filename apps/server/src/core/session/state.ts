@@ -208,6 +208,10 @@ export interface OpenTurn {
   /** The last failure, for `turn_finished`. */
   error: { code: string; message: string } | null;
   usage: Usage;
+  /** For how long it has worked with nobody attached, in ms, as far as it is recorded. */
+  unattendedMs: number;
+  /** How much of that was over when somebody last let it go on. */
+  unattendedFrom: number;
   /** Working time before `workingSince`, in ms. */
   workedMs: number;
   /** ISO instant since which the turn works; null while paused. */

@@ -6,6 +6,7 @@ import { next } from './next.ts';
 import type { CallVerdict, SessionInput } from './session-input.ts';
 import { evolve } from './evolve.ts';
 import { initialState, type SessionState } from './state.ts';
+import { cutWorkMs } from './working-time.ts';
 
 /** Rules with defaults, for tests. */
 export function testRules(change: Partial<Rules> = {}): Rules {
@@ -39,6 +40,8 @@ export function testRules(change: Partial<Rules> = {}): Rules {
     interrupted: new Map(),
     requester: null,
     leftTurn: null,
+    background: { turn: null, ms: 0, isAlone: false },
+    maxBackgroundMs: 30 * 60 * 1000,
     ...change,
   };
 }
@@ -173,12 +176,43 @@ export class Drive {
     return events.map((event) => event.type);
   }
 
+  /** Time passes; while nobody is there, what the open turn works in it is counted. */
+  pass(ms: number): void {
+    const { turn } = this.state;
+    const { background } = this.rules;
+    const before = background.turn === turn?.turn ? background.ms : (turn?.unattendedMs ?? 0);
+    const counts = background.isAlone && turn !== null && turn.workingSince !== null;
+    this.rules = {
+      ...this.rules,
+      now: this.rules.now + ms,
+      background: {
+        ...background,
+        turn: turn?.turn ?? null,
+        ms: before + (counts ? ms : 0),
+      },
+    };
+  }
+
+  /** Whether anybody is there from now on. */
+  attended(isAttended: boolean): void {
+    const background = { ...this.rules.background, isAlone: !isAttended };
+    this.rules = { ...this.rules, background };
+  }
+
   /** The server dies after `kept` records and another one starts. @returns what it recovers. */
   crash(kept = this.events.length): string[] {
     this.events.length = Math.min(kept, this.events.length);
     this.state = fold(this.events);
     this.openedSeq = this.state.seq;
-    this.rules = { ...this.rules, epoch: this.rules.epoch + 1, leftTurn: null };
+    const { turn, updatedAt } = this.state;
+    const now = new Date(this.rules.now).toISOString();
+    const background = {
+      turn: turn?.turn ?? null,
+      ms: turn ? turn.unattendedMs + cutWorkMs(turn, updatedAt, now) : 0,
+      isAlone: true,
+    };
+    const { epoch } = this.rules;
+    this.rules = { ...this.rules, epoch: epoch + 1, leftTurn: null, background };
     return this.recover();
   }
 

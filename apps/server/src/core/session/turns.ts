@@ -133,7 +133,8 @@ export function letGoOn(state: SessionState, by: string): Facts {
 
 /** Whether the turn is paused until somebody comes or writes; where an operator holds the session, that does not help. */
 export function waitsForSomebody(state: SessionState): state is SessionState & { turn: OpenTurn } {
-  return state.pausedBy === null && state.turn?.paused === 'disconnected';
+  const paused = state.turn?.paused;
+  return state.pausedBy === null && (paused === 'disconnected' || paused === 'background_limit');
 }
 
 /** The turn goes on; behind a crash or a drain with the next attempt. `charged`: what the call that was cut is charged with. */

@@ -13,6 +13,14 @@ export function keepTime(turn: OpenTurn, at: string): OpenTurn {
   return { ...turn, workedMs: workedMs(turn, at), workingSince: works ? at : null };
 }
 
+/** What may be missing behind the last record of a turn that a crash cut, in ms. */
+const MAX_CUT_MS = 5 * 60 * 1000;
+
+/** How long a turn may have worked since the last record of its log: all the time up to now, but not for ever. */
+export function cutWorkMs(turn: OpenTurn, lastAt: string, now: string): number {
+  return turn.workingSince === null ? 0 : Math.min(ageMs(lastAt, now), MAX_CUT_MS);
+}
+
 /** Time between two ISO instants, in ms; 0 where the clock was set back, or one of them cannot be read. */
 export function ageMs(from: string, to: string): number {
   const age = Date.parse(to) - Date.parse(from);
