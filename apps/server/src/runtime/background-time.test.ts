@@ -40,6 +40,9 @@ describe('the time that a turn works with nobody attached', () => {
     clock.ran += 500;
     clock.wall = 0;
     expect(time.counted.ms).toBe(1500);
+    time.look(turn && { ...turn, workingSince: null }, true, 0);
+    clock.ran += 700;
+    expect(time.counted.ms).toBe(1500);
     time.look(null, true, 0);
     expect(time.counted).toEqual({ turn: null, ms: 0 });
   });
@@ -114,6 +117,40 @@ describe('a session whose turn works on alone', () => {
     await until(() => reader.events.includes('turn_finished'));
     expect(reader.events).not.toContain('turn_paused');
     await reader.leave();
+  });
+
+  test('is not where somebody has come before its safe point', async () => {
+    const runtime = new TestRuntime({ ...LIMIT, tools: [READ] });
+    const actor = await runtime.create();
+    await sayTo(actor, 'work');
+    const call = await runtime.model.call(1);
+    await runtime.clock.advance(70_000);
+    const reader = new Reader(actor);
+    await until(() => actor.view().clients === 1);
+    call.done('', [{ name: 'read', arguments: {} }]);
+    (await runtime.model.call(2)).done('all of it');
+    await until(() => reader.events.includes('turn_finished'));
+    expect(reader.events).not.toContain('turn_paused');
+    await reader.leave();
+  });
+
+  test('counts no time in which somebody was there', async () => {
+    const runtime = new TestRuntime({ ...LIMIT, tools: [READ] });
+    const actor = await runtime.create();
+    await sayTo(actor, 'work');
+    const call = await runtime.model.call(1);
+    await runtime.clock.advance(40_000);
+    const reader = new Reader(actor);
+    await runtime.clock.advance(40_000);
+    await reader.leave();
+    await runtime.clock.advance(19_000);
+    const watcher = new Reader(actor, { presence: false });
+    call.done('', [{ name: 'read', arguments: {} }]);
+    const second = await runtime.model.call(2);
+    await runtime.clock.advance(1_000);
+    second.done('', [{ name: 'read', arguments: {} }]);
+    await until(() => watcher.events.includes('turn_paused'));
+    await watcher.leave();
   });
 
   test('counts on over the death of its server', async () => {

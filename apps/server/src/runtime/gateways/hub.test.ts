@@ -1,7 +1,8 @@
 import { DuragentError, type InboundEvent } from '@duragent/protocol';
 import { describe, expect, test, vi } from 'vitest';
 import { defaultAccess } from '../../core/agent-access.ts';
-import { testAgent, ticks } from '../testing.ts';
+import { testAgent, ticks, until } from '../testing.ts';
+import { testTool } from '../tools/testing.ts';
 import { REPEATED_MARK } from './outlet.ts';
 import { inGroup, TestHub } from './testing.ts';
 
@@ -811,5 +812,29 @@ describe('a session in a chat', () => {
     expect(actor.view().status).toBe('running');
     hub.gateway.ready([]);
     expect(actor.view().status).toBe('active');
+  });
+
+  test('lets its turn work on; one that its limit stopped goes on when the gateway is back', async () => {
+    const done = () => Promise.resolve({ outcome: 'ok' as const, content: 'done' });
+    const tools = [testTool({ name: 'read', run: done })];
+    const hub = await new TestHub({ tools, settings: { maxBackgroundMs: 60_000 } }).start();
+    await hub.tell('work');
+    const { clock, model, sessions } = hub.runtime;
+    await clock.advance(90_000);
+    (await model.call(1)).done('', [{ name: 'read', arguments: {} }]);
+    const second = await model.call(2);
+    const [session = ''] = sessions.summaries().map((one) => one.session);
+    const actor = await sessions.open(session);
+    hub.gateway.down();
+    // 30 s count as attached.
+    await clock.advance(91_000);
+    second.done('', [{ name: 'read', arguments: {} }]);
+    await until(() => actor.view().status === 'paused');
+    hub.gateway.ready([]);
+    (await model.call(3)).done('all of it');
+    await until(() => actor.view().turn_state === 'idle');
+    await until(() => hub.gateway.texts('ann').includes('all of it'));
+    const told = hub.gateway.texts('ann').filter((text) => text.includes('nobody attached'));
+    expect(told).toHaveLength(1);
   });
 });
