@@ -76,6 +76,7 @@ export const flags = {
   createNew: O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW,
   /** For `appendDurably`. */
   updateSynced: O_RDWR | O_NOFOLLOW | SYNCED,
+  createOrUpdateSynced: O_RDWR | O_CREAT | O_NOFOLLOW | SYNCED,
   createNewSynced: O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | SYNCED,
   directory: O_RDONLY | O_DIRECTORY,
 } as const;
@@ -143,9 +144,9 @@ export async function writeAll(
 }
 
 /**
- * Appends `bytes` to a file that ends at `end` and was opened with `updateSynced` or
- * `createNewSynced`. When it resolves to null they are durable; else the file was cut to `end`
- * again, and with `isUnknown` a sync or that cut failed: the file must not be written any more.
+ * Appends `bytes` to a file that ends at `end` and was opened with one of the `Synced`
+ * flags. When it resolves to null they are durable; else the file was cut to `end` again, and with
+ * `isUnknown` a sync or that cut failed: the file must not be written any more.
  */
 export async function appendDurably(
   file: OpenFile,
@@ -197,13 +198,17 @@ export function syncDirectory(files: Files, directory: string): Promise<void> {
  * Opens a file that is there for this process alone, empty and 0600. What was left there by an
  * earlier one goes: opening it would follow a link, and keep its mode.
  */
-export async function openAnew(files: Files, file: string): Promise<OpenFile> {
+export async function openAnew(
+  files: Files,
+  file: string,
+  how: number = flags.createNew,
+): Promise<OpenFile> {
   try {
-    return await files.open(file, flags.createNew, FILE_MODE);
+    return await files.open(file, how, FILE_MODE);
   } catch (error) {
     if (errorCode(error) !== 'EEXIST') throw error;
     await files.rm(file, { force: true });
-    return files.open(file, flags.createNew, FILE_MODE);
+    return files.open(file, how, FILE_MODE);
   }
 }
 

@@ -1,3 +1,4 @@
+import { constants } from 'node:fs';
 import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
@@ -59,11 +60,16 @@ class RecordingFiles implements Files {
       content.synced = reached;
       this.#changed();
     };
+    const isSynced = (flags & constants.O_DSYNC) === constants.O_DSYNC;
     return wrap(handle, {
       write: async (buffer, offset, length, position) => {
         const result = await handle.write(buffer, offset, length, position);
         content.current = await reread();
         this.#changed();
+        if (isSynced) {
+          content.synced = content.current;
+          this.#changed();
+        }
         return result;
       },
       truncate: async (length) => {
@@ -152,7 +158,7 @@ test('whenever the power goes, what was acknowledged is there, in order and once
   };
   const store = fileInboxStore({ dir: live, files, rotateBytes: 1500, onSyncFailure: () => {} });
   const { inbox } = await store.open(NAME);
-  for (let at = 0; at < 36; at += 3) {
+  for (let at = 0; at < 72; at += 3) {
     const keys = [at, at + 1, at + 2].map((each) => `k${each}`);
     await Promise.all(
       keys.map(async (key) => {

@@ -90,7 +90,7 @@ class FileInboxStore implements InboxStore, InboxHost {
     const file = path.join(directory, INBOX_FILE);
     await this.files.rm(`${file}.tmp`, { force: true });
     const isUnsynced = this.#unsynced.has(gateway) || (await this.#isThere(directory));
-    let handle = await this.files.open(file, flags.createOrUpdate, FILE_MODE);
+    let handle = await this.files.open(file, flags.createOrUpdateSynced, FILE_MODE);
     try {
       const found = await examineInbox(handle, file, gateway, after);
       let { end }: { end: Place } = found;

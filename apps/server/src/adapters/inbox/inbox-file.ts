@@ -2,9 +2,8 @@ import { DuragentError, type GatewayLimits } from '@duragent/protocol';
 import type { Inbox, InboxEntry } from '../../ports/inbox.ts';
 import {
   afterFailure,
-  errorCode,
+  appendDurably,
   storageError,
-  writeAll,
   type Files,
   type OpenFile,
 } from '../files/files.ts';
@@ -211,16 +210,8 @@ export class InboxFile implements Inbox {
     if (limits !== null && limits !== this.#durableLimits) put(otherBody({ limits }));
     group.forEach(({ encoded }, index) => put(entryBody(lastN + 1 + index, encoded)));
     const bytes = Buffer.from(text);
-    let written = false;
-    try {
-      await writeAll(this.#file, bytes, this.#end.offset);
-      written = true;
-      await this.#file.datasync();
-    } catch (error) {
-      const cause = await afterFailure(error, () => this.#file.truncate(this.#end.offset));
-      const unknown = written || errorCode(error) === 'EIO' || cause !== error;
-      throw unknown ? await this.#break(cause) : cause;
-    }
+    const failed = await appendDurably(this.#file, bytes, this.#end.offset);
+    if (failed) throw failed.isUnknown ? await this.#break(failed.error) : failed.error;
     this.#end = { offset: this.#end.offset + bytes.length, crc };
     this.#durableMark = mark;
     this.#durableLimits = limits;

@@ -1,5 +1,12 @@
 import path from 'node:path';
-import { openAnew, syncDirectory, writeAll, type Files, type OpenFile } from '../files/files.ts';
+import {
+  flags,
+  openAnew,
+  syncDirectory,
+  writeAll,
+  type Files,
+  type OpenFile,
+} from '../files/files.ts';
 import { readLines } from '../files/line-reader.ts';
 import { checkSeal, crcOfLine, parseObject, sealLine } from '../files/sealed-line.ts';
 import { corruptInbox, type InboxContent } from './opening.ts';
@@ -48,7 +55,7 @@ export class Rewriting {
 
   /** Writes what `content` says, which is what the old file says up to `to`. */
   async begin(gateway: string, content: InboxContent, to: Place): Promise<void> {
-    this.#new = await openAnew(this.#files, this.#temporary);
+    this.#new = await openAnew(this.#files, this.#temporary, flags.createNewSynced);
     const { cursor, keys, lastN, limits, mark } = content;
     // Should more be forgotten while this goes on, it is forgotten the next time.
     const firstN = Math.min(keys.firstN ?? Infinity, mark + 1);
