@@ -52,7 +52,8 @@ export class Feed {
   #drafts = 0;
   #clients = 0;
   #readers = 0;
-  #changed = Promise.withResolvers<void>();
+  /** What readers wait for; null: nobody waits. */
+  #changed: PromiseWithResolvers<void> | null = null;
 
   constructor(options: { capacity: number; lastSeq: number }) {
     this.#capacity = options.capacity;
@@ -144,6 +145,7 @@ export class Feed {
 
   /** Resolves at the next change, or `wake`. */
   changed(): Promise<void> {
+    this.#changed ??= Promise.withResolvers<void>();
     return this.#changed.promise;
   }
 
@@ -209,8 +211,8 @@ export class Feed {
 
   /** Lets every waiting reader look again. */
   wake(): void {
-    this.#changed.resolve();
-    this.#changed = Promise.withResolvers<void>();
+    this.#changed?.resolve();
+    this.#changed = null;
   }
 }
 

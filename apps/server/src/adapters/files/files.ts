@@ -1,5 +1,5 @@
-import { constants } from 'node:fs';
-import { lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { constants, write } from 'node:fs';
+import { type FileHandle, lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { DuragentError } from '@duragent/protocol';
 
@@ -54,7 +54,77 @@ export interface Files {
   rm(file: string, options: { recursive?: boolean; force: boolean }): Promise<void>;
 }
 
-export const nodeFiles: Files = { open, mkdir, readdir, lstat, rename, rm };
+export const nodeFiles: Files = {
+  open: async (file, how, mode) => new NodeFile(await open(file, how, mode)),
+  mkdir,
+  readdir,
+  lstat,
+  rename,
+  rm,
+};
+
+/** A `FileHandle` whose writes, which every message has several of, take one promise each in place of seven. */
+class NodeFile implements OpenFile {
+  readonly #handle: FileHandle;
+  #underWay = 0;
+  #onIdle: () => void = () => undefined;
+
+  constructor(handle: FileHandle) {
+    this.#handle = handle;
+  }
+
+  write(
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    position: number,
+  ): Promise<{ bytesWritten: number }> {
+    return new Promise((resolve, reject) => {
+      write(this.#handle.fd, buffer, offset, length, position, (error, bytesWritten) => {
+        this.#underWay -= 1;
+        if (this.#underWay === 0) this.#onIdle();
+        if (error) reject(error);
+        else resolve({ bytesWritten });
+      });
+      this.#underWay += 1;
+    });
+  }
+
+  read(
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    position: number,
+  ): Promise<{ bytesRead: number }> {
+    return this.#handle.read(buffer, offset, length, position);
+  }
+
+  datasync(): Promise<void> {
+    return this.#handle.datasync();
+  }
+
+  sync(): Promise<void> {
+    return this.#handle.sync();
+  }
+
+  truncate(length: number): Promise<void> {
+    return this.#handle.truncate(length);
+  }
+
+  stat(): Promise<FileFacts> {
+    return this.#handle.stat();
+  }
+
+  chmod(mode: number): Promise<void> {
+    return this.#handle.chmod(mode);
+  }
+
+  /** Waits for the writes under way: their descriptor might be another file's by then. */
+  async close(): Promise<void> {
+    if (this.#underWay > 0) await new Promise<void>((resolve) => (this.#onIdle = resolve));
+    await this.#handle.close();
+  }
+}
 
 export const FILE_MODE = 0o600;
 export const DIRECTORY_MODE = 0o700;

@@ -1,4 +1,3 @@
-import { setImmediate as nextTick } from 'node:timers/promises';
 import path from 'node:path';
 import { DuragentError, type SessionEvent } from '@duragent/protocol';
 import type { SessionSummary } from '../../core/session/summary.ts';
@@ -95,16 +94,20 @@ export class LogFile implements SessionLog {
     return this.#accepted.seq;
   }
 
-  async append(events: readonly SessionEvent[], expectedSeq: number): Promise<StoredRecord[]> {
-    this.#assertWritable();
-    const { records, text, chain } = encodeAppend(events, expectedSeq, this.#accepted);
-    if (records.length === 0) return [];
-    if (this.#waitingLength + text.length > MAX_WAITING) {
-      throw new DuragentError('queue_full', 'Too much waits for the disk: try again later.');
-    }
-    this.#accepted = chain;
-    this.#waitingLength += text.length;
+  append(events: readonly SessionEvent[], expectedSeq: number): Promise<StoredRecord[]> {
+    // What is thrown in here rejects it.
     return new Promise((resolve, reject) => {
+      this.#assertWritable();
+      const { records, text, chain } = encodeAppend(events, expectedSeq, this.#accepted);
+      if (records.length === 0) {
+        resolve([]);
+        return;
+      }
+      if (this.#waitingLength + text.length > MAX_WAITING) {
+        throw new DuragentError('queue_full', 'Too much waits for the disk: try again later.');
+      }
+      this.#accepted = chain;
+      this.#waitingLength += text.length;
       this.#waiting.push({ text, records, chain, resolve, reject });
       this.#flushing ??= this.#flush();
     });
@@ -128,7 +131,7 @@ export class LogFile implements SessionLog {
   /** Writes all that waits as one group, until nothing waits. Never rejects. */
   async #flush(): Promise<void> {
     // What is decided in the same breath shares the sync.
-    await nextTick();
+    await new Promise(setImmediate);
     while (this.#waiting.length > 0) {
       const group = this.#waiting;
       this.#waiting = [];
