@@ -25,14 +25,19 @@ export interface SessionLog {
   readonly quarantine: Quarantine | null;
   /**
    * Appends events whose seqs follow `expectedSeq` without a gap. Calls may overlap: those that
-   * arrive while a sync runs are written together and share the next one.
+   * arrive while a sync runs are written together and share the next one. `mayWaitMs`: nobody waits
+   * for these, so that they may wait so long for others to share the sync of; 0 by default.
    * @returns the records, once they are durable, in order of the calls.
    * @throws DuragentError, with nothing written: `seq_conflict`, `record_too_large`, `epoch_lost`
    *   (an epoch behind the log's), `queue_full`, `session_quarantined`. `storage_full` or
    *   `storage_failed`: neither these events nor any later ones are in the log, and the log must
    *   be closed and opened again.
    */
-  append(events: readonly SessionEvent[], expectedSeq: number): Promise<StoredRecord[]>;
+  append(
+    events: readonly SessionEvent[],
+    expectedSeq: number,
+    options?: { mayWaitMs?: number },
+  ): Promise<StoredRecord[]>;
   /**
    * Durable records with seq > `after`, oldest first, at most `limit`; fewer where they are large,
    * but at least one if there is one.

@@ -20,6 +20,12 @@ export interface OpenedSession extends Fold {
   onFailure: (error: DuragentError) => void;
 }
 
+/**
+ * So long a record that nobody waits for may wait to share the sync of the next one: in a
+ * conversation that goes on at once, that is the next message's.
+ */
+const SHARE_MS = 20;
+
 /** Who is told of what becomes of inputs. */
 interface JournalListener {
   /** The state has moved by these events, or by none; they may still be written. */
@@ -116,7 +122,8 @@ export class SessionJournal {
     if (events.length > 0) {
       const after = foldOn(this.#now, events);
       this.#now = after;
-      this.#written = this.#log.append(events, state.seq).then(
+      const mayWaitMs = events.every(isUnawaited) ? SHARE_MS : 0;
+      this.#written = this.#log.append(events, state.seq, { mayWaitMs }).then(
         (records) => this.#becomeDurable(records, after),
         (error: unknown) => this.#fail(error),
       );
@@ -158,4 +165,12 @@ export class SessionJournal {
     this.#on.failed(this.#failure);
     throw this.#failure;
   }
+}
+
+/**
+ * Whether nothing follows from an event, and what a crash would lose with it is known to be open:
+ * a delivery whose end was lost is settled as one that may have been done.
+ */
+function isUnawaited(event: SessionEvent): boolean {
+  return event.type === 'delivery_finished' && event.outcome === 'delivered';
 }

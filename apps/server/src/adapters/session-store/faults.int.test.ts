@@ -68,6 +68,43 @@ test('one append is one write and one sync', async () => {
   expect(files.calls.map(({ name }) => name)).toEqual(['write', 'datasync']);
 });
 
+test('an append that may wait shares the sync of the next one', async () => {
+  const log = await created(1);
+  files.calls.length = 0;
+  const waiting = log.append([message(2)], 1, { mayWaitMs: 60_000 });
+  await Promise.all([waiting, log.append([message(3)], 2)]);
+  expect(files.calls.map(({ name }) => name)).toEqual(['write', 'datasync']);
+  expect(await foundByNextProcess()).toEqual([1, 2, 3]);
+});
+
+test('an append that may wait is durable by itself when nothing comes', async () => {
+  const log = await created(1);
+  files.calls.length = 0;
+  await log.append([message(2)], 1, { mayWaitMs: 1 });
+  expect(files.calls.map(({ name }) => name)).toEqual(['write', 'datasync']);
+});
+
+test('closing waits for an append that may wait, which then does not', async () => {
+  const log = await created(1);
+  const waiting = log.append([message(2)], 1, { mayWaitMs: 60_000 });
+  await log.close(summaryOf(SESSION, 2));
+  await waiting;
+  expect(await foundByNextProcess()).toEqual([1, 2]);
+});
+
+test('an append that may wait fails with the one whose sync it shares', async () => {
+  const log = await created(1);
+  files.fault = ({ name }) => (name === 'write' ? systemError('ENOSPC') : undefined);
+  const results = await Promise.allSettled([
+    log.append([message(2)], 1, { mayWaitMs: 60_000 }),
+    log.append([message(3)], 2),
+  ]);
+  expect(results).toMatchObject(
+    results.map(() => ({ status: 'rejected', reason: { code: 'storage_full' } })),
+  );
+  expect(await foundByNextProcess()).toEqual([1]);
+});
+
 test('an append is not acknowledged before its sync, and cannot be read before', async () => {
   const log = await created(1);
   let acknowledged = false;

@@ -69,6 +69,8 @@ export class LogFile implements SessionLog {
   #waiting: Waiting[] = [];
   #waitingLength = 0;
   #flushing: Promise<void> | null = null;
+  /** Set while all that waits may wait for more. */
+  #later: NodeJS.Timeout | undefined;
   #announced: boolean;
   #failure: DuragentError | null = null;
   #closing: Promise<void> | null = null;
@@ -94,7 +96,11 @@ export class LogFile implements SessionLog {
     return this.#accepted.seq;
   }
 
-  append(events: readonly SessionEvent[], expectedSeq: number): Promise<StoredRecord[]> {
+  append(
+    events: readonly SessionEvent[],
+    expectedSeq: number,
+    { mayWaitMs = 0 }: { mayWaitMs?: number } = {},
+  ): Promise<StoredRecord[]> {
     // What is thrown in here rejects it.
     return new Promise((resolve, reject) => {
       this.#assertWritable();
@@ -109,8 +115,15 @@ export class LogFile implements SessionLog {
       this.#accepted = chain;
       this.#waitingLength += text.length;
       this.#waiting.push({ text, records, chain, resolve, reject });
-      this.#flushing ??= this.#flush();
+      if (mayWaitMs > 0) this.#later ??= setTimeout(() => this.#flushNow(), mayWaitMs);
+      else this.#flushNow();
     });
+  }
+
+  #flushNow(): void {
+    clearTimeout(this.#later);
+    this.#later = undefined;
+    this.#flushing ??= this.#flush();
   }
 
   #assertWritable(): void {
@@ -246,6 +259,7 @@ export class LogFile implements SessionLog {
   }
 
   async #close(summary: SessionSummary | null): Promise<void> {
+    if (this.#waiting.length > 0) this.#flushNow();
     await Promise.allSettled([this.#flushing, this.#snapshots, ...this.#reading]);
     const clean = this.#failure === null && this.quarantine === null;
     try {

@@ -1,0 +1,69 @@
+import { describe, expect, test } from 'vitest';
+import { memorySessionStore } from '../adapters/session-store/memory.ts';
+import { next } from '../core/session/next.ts';
+import type { DeliveryEnd, SessionInput } from '../core/session/session-input.ts';
+import { initialState } from '../core/session/state.ts';
+import { START, testRules } from '../core/session/testing.ts';
+import { emptyWindow } from '../core/session/window.ts';
+import { SESSION } from '../ports/session-store.testing.ts';
+import type { SessionLog } from '../ports/session-store.ts';
+import { SessionJournal } from './session-journal.ts';
+
+const chat = {
+  gateway: 'telegram',
+  account: 'telegram',
+  chat_id: '7',
+  chat_type: 'dm' as const,
+  inbox: 0,
+  by: 'server',
+};
+const clock = { now: () => 0, monotonic: () => 0, after: () => () => undefined };
+const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
+const error = { code: 'lost', message: 'It did not answer.' };
+
+/** What became of a message to a chat, and for how long each of its records may have waited. */
+async function record(end: DeliveryEnd): Promise<string[]> {
+  const created = await memorySessionStore().create(SESSION);
+  const waits: string[] = [];
+  const append: SessionLog['append'] = (events, expectedSeq, options = {}) => {
+    const isHurried = (options.mayWaitMs ?? 0) === 0;
+    waits.push(...events.map(({ type }) => (isHurried ? type : `${type}, which may wait`)));
+    return created.append(events, expectedSeq, options);
+  };
+  const opened = {
+    log: Object.assign(Object.create(created) as SessionLog, { append }),
+    state: initialState(),
+    window: emptyWindow(),
+    snapshotSeq: 0,
+    torn: null,
+    onFailure: () => undefined,
+  };
+  const told = { decided: () => undefined, durable: () => undefined, failed: () => undefined };
+  const journal = new SessionJournal(opened, { clock, log }, told);
+  const submit = (input: SessionInput): Promise<void> => journal.submit(input, () => testRules());
+  await submit({ ...START, origin: { kind: 'gateway' }, chat } as SessionInput);
+  await submit({ type: 'notify', text: 'Hello', idempotency: 'k', chats: null });
+  const [owed] = next(journal.now.state);
+  if (owed?.type !== 'deliver') throw new Error('nothing is owed to the chat');
+  const { out, part, attempt } = owed.delivery;
+  await submit({ type: 'deliver_start', out, part, attempt });
+  await submit({ type: 'deliver_end', out, part, attempt, ...end });
+  return waits.slice(waits.indexOf('delivery_started'));
+}
+
+describe('what is recorded of a delivery', () => {
+  test('may wait for the next record where it was done', async () => {
+    expect(await record({ outcome: 'delivered', message: 'p1' })).toEqual([
+      'delivery_started',
+      'delivery_finished, which may wait',
+    ]);
+  });
+
+  test.each<DeliveryEnd>([
+    { outcome: 'dead', error },
+    { outcome: 'failed', error },
+    { outcome: 'uncertain', error },
+  ])('waits for nothing where it was not ($outcome)', async (end) => {
+    expect(await record(end)).toEqual(['delivery_started', 'delivery_finished']);
+  });
+});
