@@ -14,48 +14,48 @@ const PIECES_AT_ONCE = 16;
  * tool results it answers with them. The model name `delay-<ms>` pauses that long before each
  * word, for trying what happens while an answer streams; any other name means nothing.
  */
-export async function* streamEcho(
+export function streamEcho(
   request: ModelRequest,
   { signal }: { signal: AbortSignal },
 ): AsyncGenerator<ModelChunk, void, undefined> {
   const model = `echo/${request.model.name === '' ? 'echo' : request.model.name}`;
   const call = askedCall(request);
   const text = call === null ? `echo (no model is configured): ${lastTold(request)}` : '';
-  yield* streamText(text, words(text), { signal, model, delayMs: delayOf(request.model.name) });
-  if (signal.aborted) return;
-  yield {
+  const pieces = words(text).map((piece) => ({ type: 'text' as const, text: piece }));
+  const delayMs = delayOf(request.model.name);
+  return streamPieces(pieces, { signal, model, delayMs }, () => ({
     type: 'done',
     content: text === '' ? [] : [{ type: 'text', text }, ...lastFiles(request)],
     toolCalls: call === null ? [] : [call],
     finishReason: call === null ? 'stop' : 'tool_calls',
     usage: estimateUsage(request, text + (call === null ? '' : JSON.stringify(call.arguments))),
     model,
-  };
+  }));
 }
 
 /**
- * Yields pieces as deltas of text or reasoning, and lets the event loop run before the first and
- * after every few. When the signal aborts it ends with the `failed` that the port asks for.
+ * Yields pieces as deltas, and then `end`; lets the event loop run before the first and after every
+ * few. When the signal aborts it ends with the `failed` that the port asks for.
  */
-export async function* streamText(
-  text: string,
-  pieces: Iterable<string>,
-  options: { signal: AbortSignal; model: string; delayMs: number; type?: 'text' | 'reasoning' },
+export async function* streamPieces(
+  pieces: readonly Piece[],
+  { signal, model, delayMs }: { signal: AbortSignal; model: string; delayMs: number },
+  end: () => ModelChunk,
 ): AsyncGenerator<ModelChunk, void, undefined> {
-  const { signal, model, delayMs, type = 'text' } = options;
   let count = 0;
-  for (const piece of text === '' ? [] : pieces) {
+  for (const piece of pieces) {
     // An abort ends the pause; what it means is decided below.
     if (delayMs > 0) await delay(delayMs, undefined, { signal }).catch(() => undefined);
     else if (count % PIECES_AT_ONCE === 0) await nextTick();
     if (signal.aborted) break;
     count += 1;
-    yield { type, text: piece };
+    yield piece;
   }
-  if (signal.aborted) {
-    yield { type: 'failed', error: abortedFailure(), model };
-  }
+  yield signal.aborted ? { type: 'failed', error: abortedFailure(), model } : end();
 }
+
+/** A piece of what a model says or thinks. */
+export type Piece = Extract<ModelChunk, { type: 'text' | 'reasoning' }>;
 
 /** The text cut after each run of spaces. */
 export function words(text: string): string[] {

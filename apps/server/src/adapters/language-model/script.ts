@@ -3,7 +3,7 @@ import path from 'node:path';
 import type { AssistantPart } from '@duragent/protocol';
 import { z } from 'zod';
 import type { ModelChunk, ModelFailure, ModelRequest } from '../../ports/language-model.ts';
-import { estimateUsage, streamText, words } from './echo.ts';
+import { estimateUsage, type Piece, streamPieces, words } from './echo.ts';
 
 /** Reads YAML into a plain value; throws an error whose message names the place. */
 export type ReadYaml = (text: string, file: string) => unknown;
@@ -52,31 +52,31 @@ export async function* streamScript(
     return;
   }
   const { text, reasoning, chunk, delay: delayMs, error } = turn;
-  const cut = (whole: string): string[] =>
-    chunk === undefined ? words(whole) : characters(whole, chunk);
-  const options = { signal, model, delayMs };
-  yield* streamText(reasoning, cut(reasoning), { ...options, type: 'reasoning' });
-  if (!signal.aborted) yield* streamText(text, cut(text), options);
-  if (signal.aborted) return;
-  if (error !== undefined) {
-    yield { type: 'failed', error, model };
-    return;
-  }
+  const cut = (type: Piece['type'], whole: string): Piece[] =>
+    (chunk === undefined ? words(whole) : characters(whole, chunk)).map((piece) => ({
+      type,
+      text: piece,
+    }));
+  const pieces = [...cut('reasoning', reasoning), ...cut('text', text)];
   const content: AssistantPart[] = [];
   if (reasoning !== '') content.push({ type: 'reasoning', text: reasoning });
   if (text !== '') content.push({ type: 'text', text });
-  yield {
-    type: 'done',
-    content,
-    toolCalls: turn.tool_calls.map((call, index) => ({
-      provider_call_id: `script_${at + 1}_${index + 1}`,
-      name: call.name,
-      arguments: call.arguments,
-    })),
-    finishReason: turn.tool_calls.length > 0 ? 'tool_calls' : 'stop',
-    usage: estimateUsage(request, reasoning + text),
-    model,
-  };
+  yield* streamPieces(pieces, { signal, model, delayMs }, () =>
+    error === undefined
+      ? {
+          type: 'done',
+          content,
+          toolCalls: turn.tool_calls.map((call, index) => ({
+            provider_call_id: `script_${at + 1}_${index + 1}`,
+            name: call.name,
+            arguments: call.arguments,
+          })),
+          finishReason: turn.tool_calls.length > 0 ? 'tool_calls' : 'stop',
+          usage: estimateUsage(request, reasoning + text),
+          model,
+        }
+      : { type: 'failed', error, model },
+  );
 }
 
 async function readTurn(

@@ -139,8 +139,21 @@ function showOverheard(
 const OVERHEARD_NOTE = '[Said in this chat meanwhile, not to you:]';
 const NOTE_TOKENS = 12;
 
+/** Each message is rendered once: a call shows those of the calls before it. */
+const rendered = new WeakMap<UserMessage, Said>();
+
+type Said = Extract<Unit, { kind: 'said' }>;
+
 /** A message as the model gets it: in groups with its sender's name, its files as what they are. */
-function fromPerson(event: UserMessage, at: number): Extract<Unit, { kind: 'said' }> {
+function fromPerson(event: UserMessage, at: number): Said {
+  const known = rendered.get(event);
+  if (known?.at === at) return known;
+  const said = render(event, at);
+  rendered.set(event, said);
+  return said;
+}
+
+function render(event: UserMessage, at: number): Said {
   const { source, content } = event;
   const files = content.filter((part) => part.type === 'file');
   const texts = content.map((part) =>
