@@ -1,4 +1,5 @@
 import type { Agent } from '../agent.ts';
+import { localDay } from '../local-day.ts';
 import { skillsDirective } from '../skills.ts';
 import { fillTemplate } from '../templates.ts';
 
@@ -29,10 +30,10 @@ export function systemText(
     agentHome: agent.home,
     // A date costs more than all the rest of a context: only where a text asks for it.
     get date() {
-      return localTime(startedAt, timezone).date;
+      return localDay(Date.parse(startedAt), timezone).day;
     },
     get time() {
-      return localTime(startedAt, timezone).time;
+      return localDay(Date.parse(startedAt), timezone).time;
     },
   };
   return [
@@ -61,21 +62,4 @@ The file AGENTS.md of the working directory says this about the project. It chan
 <project>
 ${project.replaceAll('</project', '<\\/project')}
 </project>`;
-}
-
-function localTime(at: string, timezone: string | null): { date: string; time: string } {
-  const parts = new Intl.DateTimeFormat('en-GB', {
-    timeZone: timezone ?? undefined,
-    year: 'numeric',
-    month: '2-digit',
-    day: '2-digit',
-    hour: '2-digit',
-    minute: '2-digit',
-    hourCycle: 'h23',
-  }).formatToParts(new Date(at));
-  const of = (type: string): string => parts.find((part) => part.type === type)?.value ?? '';
-  return {
-    date: `${of('year')}-${of('month')}-${of('day')}`,
-    time: `${of('hour')}:${of('minute')}`,
-  };
 }
