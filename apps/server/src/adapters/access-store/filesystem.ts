@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { DuragentError } from '@duragent/protocol';
 import type { AccessBook, AccessStore } from '../../ports/access-store.ts';
+import { changeBesidePeople, factsOf, stampOf, textOf } from '../files/edited-file.ts';
 import {
   errorCode,
   flags,
@@ -9,7 +10,6 @@ import {
   replaceFile,
   storageError,
   withFile,
-  type FileFacts,
   type Files,
 } from '../files/files.ts';
 import { checkChanged, frozen } from './access-book.ts';
@@ -25,8 +25,6 @@ export interface FileAccessStoreOptions {
 }
 
 const MAX_BYTES = 8 * 1024 * 1024;
-/** How often a change is made again because a person saved the file meanwhile. */
-const MOST_TRIES = 5;
 /** Changes beyond this many that wait are refused. */
 const MAX_WAITING = 1000;
 
@@ -48,12 +46,8 @@ export function fileAccessStore(options: FileAccessStoreOptions): AccessStore {
   let waiting = 0;
 
   async function stampNow(): Promise<string | null> {
-    try {
-      return stampOf(await files.lstat(path));
-    } catch (error) {
-      if (errorCode(error) === 'ENOENT') return null;
-      throw error;
-    }
+    const facts = await factsOf(files, path);
+    return facts === null ? null : stampOf(facts);
   }
 
   let lookedAt = -Infinity;
@@ -78,8 +72,9 @@ export function fileAccessStore(options: FileAccessStoreOptions): AccessStore {
         const facts = await file.stat();
         if (!facts.isFile()) throw invalid(path, 'this is no plain file; put one here');
         if (facts.size > MAX_BYTES) throw invalid(path, 'the file is larger than 8 MiB');
-        const bytes = await readBytes(file, 0, MAX_BYTES);
-        return { stamp: stampOf(facts), text: decode(bytes, path) };
+        const text = textOf(await readBytes(file, 0, MAX_BYTES));
+        if (text === null) throw invalid(path, 'the file is not UTF-8 text; save it as UTF-8');
+        return { stamp: stampOf(facts), text };
       });
     } catch (error) {
       if (errorCode(error) === 'ENOENT') return { stamp: null, text: '' };
@@ -90,24 +85,18 @@ export function fileAccessStore(options: FileAccessStoreOptions): AccessStore {
     }
   }
 
-  async function change(make: (book: AccessBook) => AccessBook): Promise<AccessBook> {
-    for (let attempt = 0; attempt < MOST_TRIES; attempt += 1) {
-      const newest = await load();
-      const changed = checkChanged(make(structuredClone(newest.read.book)));
-      if (isDeepStrictEqual(changed, newest.read.book)) return newest.read.book;
-      // Its document is used up, whatever comes of this.
-      loaded = null;
-      const { text, ...read } = editBook(newest.read, changed);
-      // A person may have saved the file meanwhile: their words count.
-      if ((await stampNow()) !== newest.stamp) continue;
-      await replaceFile(files, path, text);
-      loaded = { stamp: 'written', text, read };
-      return frozen(read.book);
-    }
-    throw new DuragentError(
-      'conflict',
-      `${path} is being edited all the time: try again when that has ended.`,
-    );
+  /** @returns null: a person has saved the file meanwhile. */
+  async function change(make: (book: AccessBook) => AccessBook): Promise<AccessBook | null> {
+    const newest = await load();
+    const changed = checkChanged(make(structuredClone(newest.read.book)));
+    if (isDeepStrictEqual(changed, newest.read.book)) return newest.read.book;
+    // Its document is used up, whatever comes of this.
+    loaded = null;
+    const { text, ...read } = editBook(newest.read, changed);
+    if ((await stampNow()) !== newest.stamp) return null;
+    await replaceFile(files, path, text);
+    loaded = { stamp: 'written', text, read };
+    return frozen(read.book);
   }
 
   return {
@@ -124,7 +113,7 @@ export function fileAccessStore(options: FileAccessStoreOptions): AccessStore {
         throw new DuragentError('queue_full', `Too many changes of ${path} wait: try again later.`);
       }
       waiting += 1;
-      const changed = last.then(() => change(make));
+      const changed = last.then(() => changeBesidePeople(path, () => change(make)));
       // The next change is made whatever came of this one.
       last = changed.catch(() => undefined);
       try {
@@ -141,19 +130,6 @@ export function fileAccessStore(options: FileAccessStoreOptions): AccessStore {
 /** What the system refused, in words; a fault of the program stays one. */
 function explain(error: unknown, what: string): unknown {
   return errorCode(error) === undefined ? error : storageError(error, what);
-}
-
-function stampOf({ ctimeMs, dev, ino, mtimeMs, size }: FileFacts): string {
-  return [dev, ino, size, mtimeMs, ctimeMs].join(':');
-}
-
-function decode(bytes: Buffer, path: string): string {
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-  } catch (error) {
-    if (errorCode(error) !== 'ERR_ENCODING_INVALID_ENCODED_DATA') throw error;
-    throw invalid(path, 'the file is not UTF-8 text; save it as UTF-8');
-  }
 }
 
 function invalid(file: string, message: string): DuragentError {

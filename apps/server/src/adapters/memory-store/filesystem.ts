@@ -5,6 +5,7 @@ import {
   type MemoryFile,
   type MemoryStore,
 } from '../../ports/memory-store.ts';
+import { changeBesidePeople, stampOf, textOf } from '../files/edited-file.ts';
 import {
   DIRECTORY_MODE,
   errorCode,
@@ -29,9 +30,6 @@ export interface FileMemoryStoreOptions {
   /** For tests: the file system. */
   files?: Files;
 }
-
-/** How often a change is made again because a person saved the file meanwhile. */
-const MOST_TRIES = 5;
 
 /** Where a file is, and the folders that lead there. */
 interface Place {
@@ -91,8 +89,11 @@ export function fileMemoryStore(options: FileMemoryStoreOptions): MemoryStore {
         if (facts.size > MAX_MEMORY_FILE_BYTES) {
           throw unreadable(place.file, 'the file is larger than 8 MiB; make it smaller');
         }
-        const bytes = await readBytes(handle, 0, facts.size);
-        return { stamp: stampOf(facts), text: decode(bytes, place.file) };
+        const text = textOf(await readBytes(handle, 0, facts.size));
+        if (text === null) {
+          throw unreadable(place.file, 'the file is not UTF-8 text; save it as UTF-8');
+        }
+        return { stamp: stampOf(facts), text };
       });
     } catch (error) {
       if (errorCode(error) === 'ENOENT') return { stamp: null, text: null };
@@ -120,23 +121,20 @@ export function fileMemoryStore(options: FileMemoryStoreOptions): MemoryStore {
     }
   }
 
-  async function change(place: Place, make: (text: string | null) => string): Promise<void> {
-    for (let attempt = 0; attempt < MOST_TRIES; attempt += 1) {
-      const found = await load(place);
-      const text = make(found.text);
-      if (text === found.text) return;
-      checkLength(text, place.file);
-      if (found.text === null) await makeFolders(place);
-      // A person may have saved the file meanwhile: their words count.
-      const now = await factsOf(place.file);
-      if ((now === null ? null : stampOf(now)) !== found.stamp) continue;
-      await replaceFile(files, place.file, text);
-      return;
-    }
-    throw new DuragentError(
-      'conflict',
-      `${place.file} is being edited all the time: try again when that has ended.`,
-    );
+  /** @returns null: a person has saved the file meanwhile. */
+  async function change(
+    place: Place,
+    make: (text: string | null) => string,
+  ): Promise<'done' | null> {
+    const found = await load(place);
+    const text = make(found.text);
+    if (text === found.text) return 'done';
+    checkLength(text, place.file);
+    if (found.text === null) await makeFolders(place);
+    const now = await factsOf(place.file);
+    if ((now === null ? null : stampOf(now)) !== found.stamp) return null;
+    await replaceFile(files, place.file, text);
+    return 'done';
   }
 
   async function namesIn(folder: string, isName: (name: string) => boolean): Promise<string[]> {
@@ -167,7 +165,7 @@ export function fileMemoryStore(options: FileMemoryStoreOptions): MemoryStore {
       const place = placeOf(file);
       await changes.run(place.file, async () => {
         try {
-          await change(place, make);
+          await changeBesidePeople(place.file, () => change(place, make));
         } catch (error) {
           // A fault of the program stays one.
           throw errorCode(error) === undefined || error instanceof DuragentError
@@ -180,19 +178,6 @@ export function fileMemoryStore(options: FileMemoryStoreOptions): MemoryStore {
     days: async () => (await namesIn(dir, isDay)).toReversed(),
     topics: () => namesIn(path.join(dir, 'world'), (name) => namePattern.test(name)),
   };
-}
-
-function stampOf({ ctimeMs, dev, ino, mtimeMs, size }: FileFacts): string {
-  return [dev, ino, size, mtimeMs, ctimeMs].join(':');
-}
-
-function decode(bytes: Buffer, file: string): string {
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-  } catch (error) {
-    if (errorCode(error) !== 'ERR_ENCODING_INVALID_ENCODED_DATA') throw error;
-    throw unreadable(file, 'the file is not UTF-8 text; save it as UTF-8');
-  }
 }
 
 function unreadable(file: string, reason: string): DuragentError {

@@ -4,6 +4,7 @@ import { DuragentError, namePattern } from '@duragent/protocol';
 import type { FileFault } from '../../core/agent.ts';
 import type { PolicyFile } from '../../core/policy/policy-file.ts';
 import type { PolicyOwner, PolicyStore } from '../../ports/policy-store.ts';
+import { changeBesidePeople, factsOf, stampOf, textOf } from '../files/edited-file.ts';
 import {
   DIRECTORY_MODE,
   errorCode,
@@ -14,7 +15,6 @@ import {
   storageError,
   syncDirectory,
   withFile,
-  type FileFacts,
   type Files,
 } from '../files/files.ts';
 import { addRule } from './local-rules.ts';
@@ -33,8 +33,6 @@ export interface FilePolicyStoreOptions {
 }
 
 const MAX_BYTES = 256 * 1024;
-/** How often a change is made again because a person saved the file meanwhile. */
-const MOST_TRIES = 5;
 /** Changes beyond this many that wait are refused. */
 const MAX_WAITING = 1000;
 /** A file changed twice within this time may look as if it was changed once. */
@@ -83,7 +81,7 @@ export function filePolicyStore(options: FilePolicyStoreOptions): PolicyStore {
     lookedAt: number,
   ): Promise<Known> {
     try {
-      const facts = await factsOf(file);
+      const facts = await factsOf(files, file);
       const stamp = facts === null ? null : stampOf(facts);
       if (known?.stamp === stamp && known.isSettled) return { ...known, lookedAt };
       if (facts === null) return absent(lookedAt);
@@ -99,15 +97,6 @@ export function filePolicyStore(options: FilePolicyStoreOptions): PolicyStore {
     }
   }
 
-  async function factsOf(file: string): Promise<FileFacts | null> {
-    try {
-      return await files.lstat(file);
-    } catch (error) {
-      if (errorCode(error) === 'ENOENT') return null;
-      throw error;
-    }
-  }
-
   function read(text: string, file: string): Reading {
     const reading = readPolicy(text, file);
     return reading.ok ? { ok: true, policy: reading.value } : reading;
@@ -120,9 +109,10 @@ export function filePolicyStore(options: FilePolicyStoreOptions): PolicyStore {
       if (facts.size > MAX_BYTES) {
         throw new Unreadable('the file is larger than 256 KiB; make it smaller');
       }
-      const bytes = await readBytes(handle, 0, MAX_BYTES + 1);
+      const text = textOf(await readBytes(handle, 0, MAX_BYTES + 1));
+      if (text === null) throw new Unreadable('the file is not UTF-8 text; save it as UTF-8');
       const isSettled = Math.abs(Date.now() - facts.ctimeMs) > CLOCK_STEP_MS;
-      return { stamp: stampOf(facts), isSettled, text: decode(bytes) };
+      return { stamp: stampOf(facts), isSettled, text };
     });
   }
 
@@ -134,31 +124,25 @@ export function filePolicyStore(options: FilePolicyStoreOptions): PolicyStore {
     return path.join(dataDir, 'agents', agent.name, 'policy.local.yaml');
   }
 
-  async function change(file: string, rule: string): Promise<void> {
-    for (let attempt = 0; attempt < MOST_TRIES; attempt += 1) {
-      const { text, stamp, reading } = await look(file, false);
-      if (!reading.ok) throw invalid(reading.faults);
-      const before = reading.policy;
-      if (before?.allow.some((one) => one.text === rule)) return;
-      const changed = addRule(text, rule);
-      const after = changed === null ? null : readPolicy(changed, file);
-      if (after?.ok === false) throw invalid(after.faults);
-      if (changed === null || after === null || !isAdded(before, after.value, rule)) {
-        const message = `the rule cannot be added here; write it under "allow" yourself: ${JSON.stringify(rule)}`;
-        throw invalid([{ file, line: 1, column: 1, message }]);
-      }
-      await makeFolder(path.dirname(file));
-      // A person may have saved the file meanwhile: their words count.
-      const facts = await factsOf(file);
-      if ((facts === null ? null : stampOf(facts)) !== stamp) continue;
-      await replaceFile(files, file, changed);
-      cache.delete(file);
-      return;
+  /** @returns null: a person has saved the file meanwhile. */
+  async function change(file: string, rule: string): Promise<'done' | null> {
+    const { text, stamp, reading } = await look(file, false);
+    if (!reading.ok) throw invalid(reading.faults);
+    const before = reading.policy;
+    if (before?.allow.some((one) => one.text === rule)) return 'done';
+    const changed = addRule(text, rule);
+    const after = changed === null ? null : readPolicy(changed, file);
+    if (after?.ok === false) throw invalid(after.faults);
+    if (changed === null || after === null || !isAdded(before, after.value, rule)) {
+      const message = `the rule cannot be added here; write it under "allow" yourself: ${JSON.stringify(rule)}`;
+      throw invalid([{ file, line: 1, column: 1, message }]);
     }
-    throw new DuragentError(
-      'conflict',
-      `${file} is being edited all the time: try again when that has ended.`,
-    );
+    await makeFolder(path.dirname(file));
+    const facts = await factsOf(files, file);
+    if ((facts === null ? null : stampOf(facts)) !== stamp) return null;
+    await replaceFile(files, file, changed);
+    cache.delete(file);
+    return 'done';
   }
 
   /** Makes an agent's folder in the data directory. */
@@ -205,7 +189,9 @@ export function filePolicyStore(options: FilePolicyStoreOptions): PolicyStore {
         );
       }
       waiting += 1;
-      const changed = (changes.get(file) ?? Promise.resolve()).then(() => change(file, rule));
+      const changed = (changes.get(file) ?? Promise.resolve()).then(() =>
+        changeBesidePeople(file, () => change(file, rule)),
+      );
       // The next change is made whatever came of this one.
       const settled = changed.catch(() => undefined);
       changes.set(file, settled);
@@ -235,19 +221,6 @@ function reasonOf(error: unknown): string {
 function absent(lookedAt: number): Known {
   const reading: Reading = { ok: true, policy: null };
   return { stamp: null, isSettled: true, text: '', reading, lookedAt };
-}
-
-function stampOf({ ctimeMs, dev, ino, mtimeMs, size }: FileFacts): string {
-  return [dev, ino, size, mtimeMs, ctimeMs].join(':');
-}
-
-function decode(bytes: Buffer): string {
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-  } catch (error) {
-    if (errorCode(error) !== 'ERR_ENCODING_INVALID_ENCODED_DATA') throw error;
-    throw new Unreadable('the file is not UTF-8 text; save it as UTF-8');
-  }
 }
 
 function invalid(faults: readonly FileFault[]): DuragentError {

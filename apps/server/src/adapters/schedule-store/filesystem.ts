@@ -11,6 +11,7 @@ import type {
   ScheduleStore,
   StoredSchedule,
 } from '../../ports/schedule-store.ts';
+import { factsOf, stampOf, textOf } from '../files/edited-file.ts';
 import {
   afterFailure,
   DIRECTORY_MODE,
@@ -22,7 +23,6 @@ import {
   storageError,
   syncDirectory,
   withFile,
-  type FileFacts,
   type Files,
 } from '../files/files.ts';
 import { RunLogFile } from './run-log-file.ts';
@@ -68,28 +68,19 @@ export async function openFileScheduleStore(
     for (const name of names) {
       if (!name.endsWith(RUNS) || names.has(name.replace(RUNS, SCHEDULE))) continue;
       const file = path.join(directory, name);
-      const facts = await factsOf(file);
+      const facts = await factsOf(files, file);
       if (facts && Date.now() - facts.mtimeMs > ORPHANS_KEPT_MS) {
         await files.rm(file, { force: true });
       }
     }
   }
 
-  async function factsOf(file: string): Promise<FileFacts | null> {
-    try {
-      return await files.lstat(file);
-    } catch (error) {
-      if (errorCode(error) === 'ENOENT') return null;
-      throw error;
-    }
-  }
-
   async function look(name: string, isBeyond: boolean): Promise<Entry | null> {
     const id = name.replace(/\.ya?ml$/, '');
     const file = path.join(directory, name);
-    const facts = await factsOf(file);
+    const facts = await factsOf(files, file);
     if (facts === null) return null;
-    const stamp = stampOf(facts, isBeyond);
+    const stamp = `${stampOf(facts)}:${isBeyond}`;
     const before = entries.get(name);
     if (before?.stamp === stamp) return before;
     const fault = (message: string, line = 1, column = 1): Entry => ({
@@ -110,15 +101,9 @@ export async function openFileScheduleStore(
   }
 
   async function readText(file: string): Promise<string | null> {
-    const bytes = await withFile(files, file, flags.readAny, (handle) =>
-      readBytes(handle, 0, MAX_BYTES),
+    return withFile(files, file, flags.readAny, async (handle) =>
+      textOf(await readBytes(handle, 0, MAX_BYTES)),
     );
-    try {
-      return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-    } catch (error) {
-      if (errorCode(error) !== 'ERR_ENCODING_INVALID_ENCODED_DATA') throw error;
-      return null;
-    }
   }
 
   /** What is there now; a file that goes while it is looked at is not. */
@@ -180,7 +165,7 @@ export async function openFileScheduleStore(
     create: (schedule: Schedule) =>
       inTurn(schedule.id, () =>
         attempt(`Cannot keep the schedule ${schedule.id}`, async () => {
-          if ((await factsOf(fileOf(schedule.id))) !== null) return false;
+          if ((await factsOf(files, fileOf(schedule.id))) !== null) return false;
           const text = formatSchedule(schedule, rules.check);
           try {
             await replaceFile(files, fileOf(schedule.id), text);
@@ -195,7 +180,7 @@ export async function openFileScheduleStore(
     remove: (id) =>
       inTurn(id, () =>
         attempt(`Cannot remove the schedule ${id}`, async () => {
-          const isThere = (await factsOf(fileOf(id))) !== null;
+          const isThere = (await factsOf(files, fileOf(id))) !== null;
           await files.rm(fileOf(id), { force: true });
           // Without its run log a schedule would begin anew, so that goes last.
           await syncDirectory(files, directory);
@@ -225,8 +210,4 @@ async function attempt<T>(what: string, work: () => Promise<T>): Promise<T> {
 
 function nameOf({ name }: { name: string }): string {
   return name;
-}
-
-function stampOf({ ctimeMs, dev, ino, mtimeMs, size }: FileFacts, isBeyond: boolean): string {
-  return [dev, ino, size, mtimeMs, ctimeMs, isBeyond].join(':');
 }
