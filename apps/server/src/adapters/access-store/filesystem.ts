@@ -3,12 +3,12 @@ import { DuragentError } from '@duragent/protocol';
 import type { AccessBook, AccessStore } from '../../ports/access-store.ts';
 import { changeBesidePeople, factsOf, stampOf, textOf } from '../files/edited-file.ts';
 import {
+  attempt,
   errorCode,
   flags,
   nodeFiles,
   readBytes,
   replaceFile,
-  storageError,
   withFile,
   type Files,
 } from '../files/files.ts';
@@ -100,13 +100,7 @@ export function fileAccessStore(options: FileAccessStoreOptions): AccessStore {
   }
 
   return {
-    async read() {
-      try {
-        return (await load(true)).read.book;
-      } catch (error) {
-        throw explain(error, `Cannot read ${path}`);
-      }
-    },
+    read: () => attempt(`Cannot read ${path}`, async () => (await load(true)).read.book),
 
     async update(make) {
       if (waiting >= MAX_WAITING) {
@@ -117,19 +111,12 @@ export function fileAccessStore(options: FileAccessStoreOptions): AccessStore {
       // The next change is made whatever came of this one.
       last = changed.catch(() => undefined);
       try {
-        return await changed;
-      } catch (error) {
-        throw explain(error, `Cannot change ${path}`);
+        return await attempt(`Cannot change ${path}`, () => changed);
       } finally {
         waiting -= 1;
       }
     },
   };
-}
-
-/** What the system refused, in words; a fault of the program stays one. */
-function explain(error: unknown, what: string): unknown {
-  return errorCode(error) === undefined ? error : storageError(error, what);
 }
 
 function invalid(file: string, message: string): DuragentError {

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import type { ArtifactOwner, ArtifactRef, ArtifactStore } from '../../ports/artifact-store.ts';
 import {
   afterFailure,
+  attempt,
   DIRECTORY_MODE,
   errorCode,
   FILE_MODE,
@@ -236,13 +237,10 @@ export function fileArtifactStore(options: FileArtifactStoreOptions): ArtifactSt
         throw refusal(`its ${issue?.path.join('.') ?? 'description'} is not valid`);
       }
       const { id } = checked.data;
-      try {
-        return await inTurn(id, () => put(content, checked.data));
-      } catch (error) {
-        // What is no fault of the file system is the content's own.
-        if (errorCode(error) === undefined) throw error;
-        throw storageError(error, `Cannot keep the file ${id}`);
-      }
+      // What is no fault of the file system is the content's own.
+      return attempt(`Cannot keep the file ${id}`, () =>
+        inTurn(id, () => put(content, checked.data)),
+      );
     },
 
     async discard(from) {

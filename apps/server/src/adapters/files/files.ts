@@ -169,6 +169,15 @@ export function storageError(error: unknown, what: string): DuragentError {
     : new DuragentError('storage_failed', `${what}: ${reason}. Check the disk.`, { cause: error });
 }
 
+/** Does `work`. What the system refused is thrown in words, after `what`; a fault of the program stays one. */
+export async function attempt<T>(what: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw errorCode(error) === undefined ? error : storageError(error, what);
+  }
+}
+
 /** Runs a cleanup after a failure. @returns the failure, together with the cleanup's own if it fails. */
 export async function afterFailure(error: unknown, cleanUp: () => Promise<void>): Promise<unknown> {
   try {

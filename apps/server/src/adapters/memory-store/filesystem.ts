@@ -7,6 +7,7 @@ import {
 } from '../../ports/memory-store.ts';
 import { changeBesidePeople, stampOf, textOf } from '../files/edited-file.ts';
 import {
+  attempt,
   DIRECTORY_MODE,
   errorCode,
   flags,
@@ -163,16 +164,11 @@ export function fileMemoryStore(options: FileMemoryStoreOptions): MemoryStore {
 
     async update(file, make) {
       const place = placeOf(file);
-      await changes.run(place.file, async () => {
-        try {
-          await changeBesidePeople(place.file, () => change(place, make));
-        } catch (error) {
-          // A fault of the program stays one.
-          throw errorCode(error) === undefined || error instanceof DuragentError
-            ? error
-            : storageError(error, `Cannot change ${place.file}`);
-        }
-      });
+      await changes.run(place.file, () =>
+        attempt(`Cannot change ${place.file}`, () =>
+          changeBesidePeople(place.file, () => change(place, make)),
+        ),
+      );
     },
 
     days: async () => (await namesIn(dir, isDay)).toReversed(),

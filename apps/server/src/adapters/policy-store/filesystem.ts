@@ -6,13 +6,13 @@ import type { PolicyFile } from '../../core/policy/policy-file.ts';
 import type { PolicyOwner, PolicyStore } from '../../ports/policy-store.ts';
 import { changeBesidePeople, factsOf, stampOf, textOf } from '../files/edited-file.ts';
 import {
+  attempt,
   DIRECTORY_MODE,
   errorCode,
   flags,
   nodeFiles,
   readBytes,
   replaceFile,
-  storageError,
   syncDirectory,
   withFile,
   type Files,
@@ -196,10 +196,7 @@ export function filePolicyStore(options: FilePolicyStoreOptions): PolicyStore {
       const settled = changed.catch(() => undefined);
       changes.set(file, settled);
       try {
-        await changed;
-      } catch (error) {
-        if (errorCode(error) === undefined) throw error;
-        throw storageError(error, `Cannot change ${file}`);
+        await attempt(`Cannot change ${file}`, () => changed);
       } finally {
         waiting -= 1;
         if (changes.get(file) === settled) changes.delete(file);

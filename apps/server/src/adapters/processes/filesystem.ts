@@ -2,12 +2,12 @@ import path from 'node:path';
 import { DuragentError } from '@duragent/protocol';
 import type { ProcessRecord, ProcessStore } from '../../ports/process-store.ts';
 import {
+  attempt,
   DIRECTORY_MODE,
   errorCode,
   nodeFiles,
   readSmallFile,
   replaceFile,
-  storageError,
   syncDirectory,
   type Files,
 } from '../files/files.ts';
@@ -82,14 +82,5 @@ async function entriesOf(files: Files, directory: string): Promise<{ name: strin
   } catch (error) {
     if (errorCode(error) === 'ENOENT') return [];
     throw error;
-  }
-}
-
-async function attempt<T>(what: string, work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    // What the system refused, in words; a fault of the program stays one.
-    throw errorCode(error) === undefined ? error : storageError(error, what);
   }
 }

@@ -14,13 +14,13 @@ import type {
 import { factsOf, stampOf, textOf } from '../files/edited-file.ts';
 import {
   afterFailure,
+  attempt,
   DIRECTORY_MODE,
   errorCode,
   flags,
   nodeFiles,
   readBytes,
   replaceFile,
-  storageError,
   syncDirectory,
   withFile,
   type Files,
@@ -195,17 +195,6 @@ export async function openFileScheduleStore(
     append: (id, record) => withLog(id, (log) => log.append(record)),
     records: (id, limit) => withLog(id, (log) => log.records(limit)),
   };
-}
-
-async function attempt<T>(what: string, work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    // What the system refused, in words; a fault of the program stays one.
-    throw errorCode(error) === undefined || error instanceof DuragentError
-      ? error
-      : storageError(error, what);
-  }
 }
 
 function nameOf({ name }: { name: string }): string {
