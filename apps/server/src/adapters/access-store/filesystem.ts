@@ -12,6 +12,7 @@ import {
   withFile,
   type Files,
 } from '../files/files.ts';
+import { Changes } from '../files/turns.ts';
 import { checkChanged, frozen } from './access-book.ts';
 import { editBook, parseBook, type ReadBook } from './access-yaml.ts';
 
@@ -25,8 +26,6 @@ export interface FileAccessStoreOptions {
 }
 
 const MAX_BYTES = 8 * 1024 * 1024;
-/** Changes beyond this many that wait are refused. */
-const MAX_WAITING = 1000;
 
 interface Loaded {
   /** Changes whenever the file does; null: there is none. */
@@ -42,8 +41,7 @@ interface Loaded {
 export function fileAccessStore(options: FileAccessStoreOptions): AccessStore {
   const { path, freshMs = 0, files = nodeFiles } = options;
   let loaded: Loaded | null = null;
-  let last: Promise<unknown> = Promise.resolve();
-  let waiting = 0;
+  const changes = new Changes();
 
   async function stampNow(): Promise<string | null> {
     const facts = await factsOf(files, path);
@@ -102,20 +100,10 @@ export function fileAccessStore(options: FileAccessStoreOptions): AccessStore {
   return {
     read: () => attempt(`Cannot read ${path}`, async () => (await load(true)).read.book),
 
-    async update(make) {
-      if (waiting >= MAX_WAITING) {
-        throw new DuragentError('queue_full', `Too many changes of ${path} wait: try again later.`);
-      }
-      waiting += 1;
-      const changed = last.then(() => changeBesidePeople(path, () => change(make)));
-      // The next change is made whatever came of this one.
-      last = changed.catch(() => undefined);
-      try {
-        return await attempt(`Cannot change ${path}`, () => changed);
-      } finally {
-        waiting -= 1;
-      }
-    },
+    update: (make) =>
+      changes.run(path, () =>
+        attempt(`Cannot change ${path}`, () => changeBesidePeople(path, () => change(make))),
+      ),
   };
 }
 

@@ -18,6 +18,7 @@ import {
   withFile,
   type Files,
 } from '../files/files.ts';
+import { Turns } from '../files/turns.ts';
 import { SessionMarks } from './session-marks.ts';
 import { copyFile, openSource, type Source } from './source.ts';
 import { writeContent } from './write-content.ts';
@@ -52,8 +53,8 @@ type Meta = ArtifactRef & { owner?: ArtifactOwner | undefined };
 export function fileArtifactStore(options: FileArtifactStoreOptions): ArtifactStore {
   const { dir, files = nodeFiles } = options;
   const marks = new SessionMarks(files, dir);
-  /** By id: the end of what is done with it. */
-  const busy = new Map<string, Promise<unknown>>();
+  /** Of what concerns one artifact, by its id. */
+  const turns = new Turns();
   let made: Promise<void> | null = null;
 
   const folderOf = (id: string): string => path.join(dir, id);
@@ -145,19 +146,6 @@ export function fileArtifactStore(options: FileArtifactStoreOptions): ArtifactSt
     await syncDirectory(files, dir);
   }
 
-  /** Does what concerns one artifact one after the other. */
-  async function inTurn<T>(id: string, work: () => Promise<T>): Promise<T> {
-    const done = (busy.get(id) ?? Promise.resolve()).then(work);
-    // The next one for this id goes on whatever came of this one.
-    const end = done.catch(() => undefined);
-    busy.set(id, end);
-    try {
-      return await done;
-    } finally {
-      if (busy.get(id) === end) busy.delete(id);
-    }
-  }
-
   async function discard(from: { path: string; root: string }): Promise<void> {
     await using source = await openSource(files, from);
     await files.rm(source.path, { force: true });
@@ -224,7 +212,7 @@ export function fileArtifactStore(options: FileArtifactStoreOptions): ArtifactSt
       }
       const { id } = checked.data;
       try {
-        return await inTurn(id, () => take(from, checked.data));
+        return await turns.run(id, () => take(from, checked.data));
       } catch (error) {
         throw storageError(error, `Cannot keep the file ${id}`);
       }
@@ -239,7 +227,7 @@ export function fileArtifactStore(options: FileArtifactStoreOptions): ArtifactSt
       const { id } = checked.data;
       // What is no fault of the file system is the content's own.
       return attempt(`Cannot keep the file ${id}`, () =>
-        inTurn(id, () => put(content, checked.data)),
+        turns.run(id, () => put(content, checked.data)),
       );
     },
 

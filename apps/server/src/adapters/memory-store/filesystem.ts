@@ -20,7 +20,8 @@ import {
   type FileFacts,
   type Files,
 } from '../files/files.ts';
-import { Changes, checkLength } from './changes.ts';
+import { Changes } from '../files/turns.ts';
+import { checkLength } from './check-length.ts';
 import { isDay, memoryPath } from './memory-path.ts';
 
 export interface FileMemoryStoreOptions {

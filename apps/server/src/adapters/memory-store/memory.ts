@@ -1,6 +1,7 @@
 import path from 'node:path';
 import type { MemoryFile, MemoryStore } from '../../ports/memory-store.ts';
-import { Changes, checkLength } from './changes.ts';
+import { Changes } from '../files/turns.ts';
+import { checkLength } from './check-length.ts';
 import { memoryPath } from './memory-path.ts';
 
 /** Memory that ends with the process, for tests. */

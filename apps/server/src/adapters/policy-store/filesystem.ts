@@ -17,6 +17,7 @@ import {
   withFile,
   type Files,
 } from '../files/files.ts';
+import { Turns } from '../files/turns.ts';
 import { addRule } from './local-rules.ts';
 import { checkRule, type ReadPolicy } from './policy-text.ts';
 
@@ -57,8 +58,7 @@ export function filePolicyStore(options: FilePolicyStoreOptions): PolicyStore {
   const { dataDir, readPolicy, freshMs = 0, cacheSize = 10_000, files = nodeFiles } = options;
   /** Least recently read first. */
   const cache = new Map<string, Known>();
-  /** The last change of each file that is under way. */
-  const changes = new Map<string, Promise<unknown>>();
+  const changes = new Turns();
   let waiting = 0;
 
   async function look(file: string, isFreshEnough: boolean): Promise<Known> {
@@ -164,7 +164,7 @@ export function filePolicyStore(options: FilePolicyStoreOptions): PolicyStore {
     async load(agent) {
       if (!namePattern.test(agent.name)) return badName(agent);
       // What a person has just allowed counts for the very next call.
-      await changes.get(localFile(agent));
+      await changes.settled(localFile(agent));
       const [workspace, own, local] = await Promise.all([
         readingOf(path.join(dataDir, 'policy.yaml')),
         readingOf(path.join(agent.home, 'policy.yaml')),
@@ -189,17 +189,14 @@ export function filePolicyStore(options: FilePolicyStoreOptions): PolicyStore {
         );
       }
       waiting += 1;
-      const changed = (changes.get(file) ?? Promise.resolve()).then(() =>
-        changeBesidePeople(file, () => change(file, rule)),
-      );
-      // The next change is made whatever came of this one.
-      const settled = changed.catch(() => undefined);
-      changes.set(file, settled);
       try {
-        await attempt(`Cannot change ${file}`, () => changed);
+        await changes.run(file, () =>
+          attempt(`Cannot change ${file}`, () =>
+            changeBesidePeople(file, () => change(file, rule)),
+          ),
+        );
       } finally {
         waiting -= 1;
-        if (changes.get(file) === settled) changes.delete(file);
       }
     },
   };

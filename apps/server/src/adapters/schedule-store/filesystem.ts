@@ -25,6 +25,7 @@ import {
   withFile,
   type Files,
 } from '../files/files.ts';
+import { Turns } from '../files/turns.ts';
 import { RunLogFile } from './run-log-file.ts';
 import { formatSchedule, parseSchedule } from './schedule-yaml.ts';
 
@@ -55,7 +56,8 @@ export async function openFileScheduleStore(
   const runsOf = (id: string): string => path.join(directory, `${id}${RUNS}`);
   let entries = new Map<string, Entry>();
   const logs = new Map<string, RunLogFile>();
-  const queues = new Map<string, Promise<unknown>>();
+  /** Of what concerns one schedule, by its id. */
+  const turns = new Turns();
 
   await attempt(`Cannot open ${directory}`, async () => {
     await files.mkdir(directory, { mode: DIRECTORY_MODE, recursive: true });
@@ -126,22 +128,11 @@ export async function openFileScheduleStore(
     return entries;
   }
 
-  /** One after another for each schedule. */
   function inTurn<T>(id: string, work: () => Promise<T>): Promise<T> {
     if (!scheduleIdSchema.safeParse(id).success) {
       return Promise.reject(new DuragentError('internal', `${id.slice(0, 100)} is no schedule.`));
     }
-    const done = (queues.get(id) ?? Promise.resolve()).then(work);
-    // What comes next is done whatever became of this.
-    const settled = done.then(
-      () => undefined,
-      () => undefined,
-    );
-    queues.set(id, settled);
-    void settled.then(() => {
-      if (queues.get(id) === settled) queues.delete(id);
-    });
-    return done;
+    return turns.run(id, work);
   }
 
   function withLog<T>(id: string, work: (log: RunLogFile) => Promise<T>): Promise<T> {
