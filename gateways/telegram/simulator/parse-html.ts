@@ -3,8 +3,8 @@ import { checkedLink, userOfLink } from './links.ts';
 import { cannotParse } from './refusal.ts';
 import type { FormattedText, UserLookup } from './formatted-text.ts';
 
-/** The tags of the parse mode HTML, and what each means. */
-const tags = new Map<string, MessageEntity['type']>([
+/** The tags that mean a style wherever HTML is read. */
+export const styleTags = [
   ['b', 'bold'],
   ['strong', 'bold'],
   ['i', 'italic'],
@@ -14,12 +14,17 @@ const tags = new Map<string, MessageEntity['type']>([
   ['s', 'strikethrough'],
   ['strike', 'strikethrough'],
   ['del', 'strikethrough'],
-  ['span', 'spoiler'],
   ['tg-spoiler', 'spoiler'],
+  ['code', 'code'],
+] as const;
+
+/** The tags of the parse mode HTML, and what each means. */
+const tags = new Map<string, MessageEntity['type']>([
+  ...styleTags,
+  ['span', 'spoiler'],
   ['a', 'text_link'],
   ['tg-emoji', 'custom_emoji'],
   ['tg-time', 'date_time'],
-  ['code', 'code'],
   ['pre', 'pre'],
   ['blockquote', 'blockquote'],
 ]);

@@ -1,7 +1,13 @@
 import type { RichText } from 'grammy/types';
 import { checkedLink, userOfLink } from './links.ts';
 import type { UserLookup } from './formatted-text.ts';
-import { dateTimeFormat, decodeCharacter, readEndTag, readStartTag } from './parse-html.ts';
+import {
+  dateTimeFormat,
+  decodeCharacter,
+  readEndTag,
+  readStartTag,
+  styleTags,
+} from './parse-html.ts';
 import { cannotParse } from './refusal.ts';
 
 /** Text of one block and where it stands in what the bot sent, for refusals. */
@@ -51,20 +57,10 @@ const marks = new Map<string, { type: Wrapping; name: string }>([
 ]);
 
 const wrappingTags = new Map<string, Wrapping>([
-  ['b', 'bold'],
-  ['strong', 'bold'],
-  ['i', 'italic'],
-  ['em', 'italic'],
-  ['u', 'underline'],
-  ['ins', 'underline'],
-  ['s', 'strikethrough'],
-  ['strike', 'strikethrough'],
-  ['del', 'strikethrough'],
-  ['code', 'code'],
+  ...styleTags,
   ['mark', 'marked'],
   ['sub', 'subscript'],
   ['sup', 'superscript'],
-  ['tg-spoiler', 'spoiler'],
 ]);
 const otherTags = new Set(['a', 'br', 'tg-emoji', 'tg-time', 'tg-math', 'tg-reference']);
 
