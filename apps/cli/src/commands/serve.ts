@@ -1,6 +1,6 @@
 import { DuragentError, type ReloadReport, type ServerFile } from '@duragent/protocol';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { findServer, isAlive, readServerFile } from '../client/find-server.ts';
+import { findServer, type FoundServer, isAlive, readServerFile } from '../client/find-server.ts';
 import { startServer } from '../client/start-server.ts';
 import { connectOperator, exists, findDataDir } from '../client/connect.ts';
 import { OperatorClient } from '../client/operator-client.ts';
@@ -20,6 +20,8 @@ export interface ServeOptions {
   detach?: boolean;
   ephemeral?: number;
 }
+
+type LivingServer = Extract<FoundServer, { state: 'up' | 'silent' }>;
 
 const STOP_MS = 10_000;
 const POLL_MS = 50;
@@ -65,13 +67,11 @@ export async function serve(context: CliContext, options: ServeOptions): Promise
 export async function serveStatus(context: CliContext, options: ServeOptions): Promise<ExitCode> {
   const dataDir = await findDataDir(context, options);
   const { signal } = new AbortController();
-  const found = await findServer(dataDir, { signal, withoutToken: true });
-  if (found.state === 'none' || found.state === 'dead') {
-    throw new DuragentError(
-      'no_server',
-      `No server runs for ${dataDir}. \`duragent serve\` starts one.`,
-    );
-  }
+  const found = await findLiving(
+    dataDir,
+    { signal, withoutToken: true },
+    '. `duragent serve` starts one.',
+  );
   const { file } = found;
   const state = found.state === 'silent' ? 'does not answer' : found.ready ? 'ready' : 'not ready';
   const lines = [
@@ -93,13 +93,11 @@ export async function serveStatus(context: CliContext, options: ServeOptions): P
 export async function serveStop(context: CliContext, options: ServeOptions): Promise<ExitCode> {
   const dataDir = await findDataDir(context, options);
   const { signal } = new AbortController();
-  const found = await findServer(dataDir, { signal, withoutToken: true });
-  if (found.state === 'none' || found.state === 'dead') {
-    throw new DuragentError(
-      'no_server',
-      `No server runs for ${dataDir}: there is nothing to stop.`,
-    );
-  }
+  const found = await findLiving(
+    dataDir,
+    { signal, withoutToken: true },
+    ': there is nothing to stop.',
+  );
   await terminate(dataDir, found.file, signal);
   if (!context.globals.quiet)
     context.stderr.write(`Stopped the server (process ${String(found.file.pid)}).\n`);
@@ -115,13 +113,7 @@ export async function serveReload(context: CliContext, options: ServeOptions): P
     return 0;
   }
   const dataDir = await findDataDir(context, options);
-  const found = await findServer(dataDir, { signal });
-  if (found.state === 'none' || found.state === 'dead') {
-    throw new DuragentError(
-      'no_server',
-      `No server runs for ${dataDir}: its next start reads the configuration.`,
-    );
-  }
+  const found = await findLiving(dataDir, { signal }, ': its next start reads the configuration.');
   if (found.state === 'up') {
     const { address } = found;
     try {
@@ -139,6 +131,17 @@ export async function serveReload(context: CliContext, options: ServeOptions): P
     );
   }
   return 0;
+}
+
+/** @throws DuragentError no_server, whose message ends in `instead`. */
+async function findLiving(
+  dataDir: string,
+  options: Parameters<typeof findServer>[1],
+  instead: string,
+): Promise<LivingServer> {
+  const found = await findServer(dataDir, options);
+  if (found.state !== 'none' && found.state !== 'dead') return found;
+  throw new DuragentError('no_server', `No server runs for ${dataDir}${instead}`);
 }
 
 /** Whether a server does not let its own workspace's command in over HTTP. */
