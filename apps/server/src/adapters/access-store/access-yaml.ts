@@ -1,39 +1,34 @@
 import { isDeepStrictEqual } from 'node:util';
 import { DuragentError } from '@duragent/protocol';
 import {
-  Composer,
   Document,
   isMap,
   isNode,
   isScalar,
   isSeq,
-  Lexer,
   LineCounter,
-  Parser,
   visit,
-  type CST,
   type Node,
-  type ParsedNode,
   type YAMLMap,
 } from 'yaml';
-import type { z } from 'zod';
 import type { AccessBook } from '../../ports/access-store.ts';
+import {
+  aliasFault,
+  composeYaml,
+  describeIssue,
+  placeOf,
+  startOf,
+  type TextFault,
+} from '../files/yaml-text.ts';
 import { accessBookSchema } from './access-book.ts';
 
-const MAX_LEVELS = 8;
 const MAX_FAULTS = 20;
-const COLLECTIONS: ReadonlySet<string> = new Set(['block-map', 'block-seq', 'flow-collection']);
 const HEADING = ` Who was let in, and who asked to be. It may be edited while the server runs.`;
 
 /** An access book, and the document that it was read from, with its comments. */
 export interface ReadBook {
   book: AccessBook;
   document: Document;
-}
-
-interface Fault {
-  offset: number;
-  message: string;
 }
 
 /**
@@ -47,12 +42,11 @@ export function parseBook(text: string, file: string): ReadBook {
   if (document !== null && faults.length === 0) {
     const read = accessBookSchema.safeParse(document.toJS() ?? {});
     if (read.success) return { book: read.data, document };
-    faults.push(...read.error.issues.flatMap((issue) => describe(issue, document)));
+    faults.push(...read.error.issues.flatMap((issue) => describeIssue(issue, document)));
   }
-  const placed = faults.slice(0, MAX_FAULTS).map(({ offset, message }) => {
-    const { line, col } = lines.linePos(offset);
-    return { file, line: Math.max(line, 1), column: Math.max(col, 1), message };
-  });
+  const placed = faults
+    .slice(0, MAX_FAULTS)
+    .map(({ offset, message }) => ({ file, ...placeOf(lines, offset), message }));
   throw new DuragentError(
     'config_invalid',
     placed.map((each) => `${file}:${each.line}:${each.column}: ${each.message}`).join('\n'),
@@ -60,38 +54,19 @@ export function parseBook(text: string, file: string): ReadBook {
   );
 }
 
-/** As the library's `parseDocument`, but bounded: composing recurses, and compares keys with each other. */
+/** All that is wrong with a text before its schema is asked. */
 function compose(
   text: string,
   lines: LineCounter,
-): { document: Document.Parsed | null; faults: Fault[] } {
-  lines.addNewLine(0);
-  const tokens: CST.Token[] = [];
-  const parser = new Parser(lines.addNewLine);
-  for (const lexeme of new Lexer().lex(text)) {
-    tokens.push(...parser.next(lexeme));
-    if (parser.stack.filter(({ type }) => COLLECTIONS.has(type)).length <= MAX_LEVELS) continue;
-    const message = `nested more than ${MAX_LEVELS} levels deep; flatten it`;
-    return { document: null, faults: [{ offset: parser.offset - lexeme.length, message }] };
-  }
-  tokens.push(...parser.end());
-  const composer = new Composer({ schema: 'core', uniqueKeys: false });
-  const [document, second] = composer.compose(tokens, true, text.length);
-  if (document === undefined) throw new Error('the YAML library composed nothing');
-  const faults: Fault[] = [...document.errors, ...document.warnings].map(({ message, pos }) => ({
-    offset: pos[0],
-    message,
-  }));
-  if (second !== undefined) {
-    const message = 'a second document begins here; one file holds one';
-    faults.push({ offset: second.range[0], message });
-  }
+): { document: Document.Parsed | null; faults: TextFault[] } {
+  const { document, faults } = composeYaml(text, lines, { uniqueKeys: false });
+  if (document === null) return { document, faults };
   if (document.directives.yaml.version !== '1.2') {
     faults.push({ offset: 0, message: 'this file is read as YAML 1.2; remove the line %YAML' });
   }
   visit(document, {
     Alias(_, alias) {
-      faults.push({ offset: startOf(alias), message: 'write the value out instead of an alias' });
+      faults.push(aliasFault(alias));
     },
     Map(_, map) {
       const seen = new Set<unknown>();
@@ -106,45 +81,6 @@ function compose(
     },
   });
   return { document, faults };
-}
-
-function describe(issue: z.core.$ZodIssue, document: Document.Parsed): Fault[] {
-  const where = issue.path.join('.') || 'the file';
-  if (issue.code === 'unrecognized_keys') {
-    return issue.keys.map((key) => ({
-      offset: keyOffset(document, issue.path, key),
-      message: `unknown key ${JSON.stringify(key)}; remove it`,
-    }));
-  }
-  const node = nodeAt(document, issue.path);
-  if (node === undefined) {
-    const parent = nodeAt(document, issue.path.slice(0, -1));
-    return [{ offset: startOf(parent), message: `${where} is missing` }];
-  }
-  if (issue.code === 'invalid_type') {
-    const isBare = issue.expected === 'string' && isScalar(node) && node.value !== null;
-    const expected =
-      { string: 'text', array: 'a list', object: 'a map of keys' }[issue.expected as string] ??
-      issue.expected;
-    const hint = isBare ? '; write it in quotes' : '';
-    return [{ offset: startOf(node), message: `${where}: expected ${expected}${hint}` }];
-  }
-  return [{ offset: startOf(node), message: `${where}: ${issue.message}` }];
-}
-
-function nodeAt(document: Document.Parsed, path: readonly PropertyKey[]): Node | undefined {
-  if (path.length === 0) return document.contents ?? undefined;
-  return (document.getIn(path, true) ?? undefined) as Node | undefined;
-}
-
-function keyOffset(document: Document.Parsed, path: readonly PropertyKey[], key: string): number {
-  const map = nodeAt(document, path);
-  const keys = isMap(map) ? map.items.map((pair) => pair.key) : [];
-  return startOf(keys.find((each) => isScalar(each) && String(each.value) === key) ?? map);
-}
-
-function startOf(node: unknown): number {
-  return (node as ParsedNode | undefined)?.range?.[0] ?? 0;
 }
 
 /**
