@@ -1,10 +1,9 @@
-import { defaultAccess } from '../core/agent-access.ts';
-import { noLimits } from '../core/budget/limits.ts';
 import { type Chats, noChats } from '../runtime/chats.ts';
 import { DuragentError } from '@duragent/protocol';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Agent } from '../core/agent.ts';
+import { plainAgent } from '../core/testing.ts';
 import type { AgentCatalog } from '../ports/agent-catalog.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { ModelChunk, ModelRequest } from '../ports/language-model.ts';
@@ -128,45 +127,16 @@ export function failure(code: string): ModelChunk {
 }
 
 export function testAgent(name: string): Agent {
-  return {
+  return plainAgent({
     name,
     description: `The agent ${name}`,
-    version: '1.0.0',
-    labels: {},
     hash: `hash-of-${name}`,
     home: `/agents/${name}`,
-    models: [
-      {
-        provider: 'echo',
-        name: '',
-        baseUrl: null,
-        temperature: null,
-        maxInputTokens: null,
-        maxOutputTokens: 100,
-      },
-    ],
+    model: { maxOutputTokens: 100 },
     soul: 'A soul.',
     systemPrompt: 'A prompt.',
-    instructions: '',
-    directives: '',
-    greeting: null,
-    session: {
-      onDisconnect: null,
-      maxBackgroundMs: null,
-      maxToolIterations: 10,
-      turnTimeoutMs: 90_000,
-      maxHistoryTokens: 1000,
-      maxToolResultTokens: 1000,
-      toolResultTruncation: 'head',
-      toolResultKeepFirst: 2,
-      toolResultKeepLast: 5,
-      summarize: true,
-    },
-    budget: noLimits,
-    access: defaultAccess,
-    tools: [],
-    skills: [],
-  };
+    session: { turnTimeoutMs: 90_000, maxHistoryTokens: 1000 },
+  });
 }
 
 const shout = testTool({

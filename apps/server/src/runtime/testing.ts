@@ -1,10 +1,9 @@
-import { defaultAccess } from '../core/agent-access.ts';
-import { noLimits } from '../core/budget/limits.ts';
 import { type Chats, noChats } from './chats.ts';
 import { DuragentError } from '@duragent/protocol';
 import { memoryAgentCatalog } from '../adapters/agent-catalog/memory.ts';
 import { type MemorySession, memorySessionStore } from '../adapters/session-store/memory.ts';
 import type { Agent } from '../core/agent.ts';
+import { plainAgent } from '../core/testing.ts';
 import type { Surroundings } from '../core/context/system-text.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { LanguageModel, ModelChunk, ModelRequest } from '../ports/language-model.ts';
@@ -143,46 +142,7 @@ class HeldCall {
 }
 
 export function testAgent(change: Partial<Agent> = {}): Agent {
-  return {
-    name: 'assistant',
-    description: '',
-    version: '1.0.0',
-    labels: {},
-    hash: 'hash-1',
-    home: '/agents/assistant',
-    models: [
-      {
-        provider: 'echo',
-        name: '',
-        baseUrl: null,
-        temperature: null,
-        maxInputTokens: null,
-        maxOutputTokens: 1000,
-      },
-    ],
-    soul: '',
-    systemPrompt: 'Be helpful.',
-    instructions: '',
-    directives: '',
-    greeting: null,
-    session: {
-      onDisconnect: null,
-      maxBackgroundMs: null,
-      maxToolIterations: 10,
-      turnTimeoutMs: null,
-      maxHistoryTokens: 20_000,
-      maxToolResultTokens: 1000,
-      toolResultTruncation: 'head',
-      toolResultKeepFirst: 2,
-      toolResultKeepLast: 5,
-      summarize: true,
-    },
-    budget: noLimits,
-    access: defaultAccess,
-    tools: [],
-    skills: [],
-    ...change,
-  };
+  return { ...plainAgent({ systemPrompt: 'Be helpful.' }), ...change };
 }
 
 /** A server's runtime without its edges; `restart` is what kill -9 and a new start make of it. */

@@ -1,58 +1,23 @@
 import type { SessionEvent, ToolCall } from '@duragent/protocol';
-import { defaultAccess } from '../agent-access.ts';
 import type { Agent } from '../agent.ts';
-import { noLimits } from '../budget/limits.ts';
 import { type Fold, foldOn } from '../session/fold.ts';
 import { next } from '../session/next.ts';
 import type { SessionInput } from '../session/session-input.ts';
 import { initialState } from '../session/state.ts';
 import { answer, Drive, START } from '../session/testing.ts';
 import { emptyWindow } from '../session/window.ts';
+import { plainAgent } from '../testing.ts';
 import { buildContext, summaryIn } from './build-context.ts';
 import type { Context } from './message.ts';
 
 /** An agent of a test, with little room. */
 export function contextAgent(change: Partial<Agent['session']> = {}): Agent {
-  return {
-    name: 'assistant',
-    description: '',
-    version: '1.0.0',
-    labels: {},
-    hash: 'hash',
-    home: '/agents/assistant',
-    models: [
-      {
-        provider: 'openai',
-        name: 'gpt-5',
-        baseUrl: null,
-        temperature: null,
-        maxInputTokens: null,
-        maxOutputTokens: 1000,
-      },
-    ],
+  return plainAgent({
+    model: { provider: 'openai', name: 'gpt-5' },
     soul: 'You are {{agent.name}}.',
     systemPrompt: 'It is {{date}} {{time}}. {{unknown}} stays.',
-    instructions: '',
-    directives: '',
-    greeting: null,
-    session: {
-      onDisconnect: null,
-      maxBackgroundMs: null,
-      maxToolIterations: 100,
-      turnTimeoutMs: null,
-      maxHistoryTokens: 20_000,
-      maxToolResultTokens: 50,
-      toolResultTruncation: 'head',
-      toolResultKeepFirst: 2,
-      toolResultKeepLast: 5,
-      summarize: false,
-      ...change,
-    },
-    access: defaultAccess,
-    budget: noLimits,
-    tools: [],
-    skills: [],
-  };
+    session: { maxToolIterations: 100, maxToolResultTokens: 50, summarize: false, ...change },
+  });
 }
 
 /** What a call is given at the end of a log. */
