@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ApprovalDecision, ApprovalView, QuestionView } from '@duragent/protocol';
 import { memoryAgentCatalog } from '../adapters/agent-catalog/memory.ts';
 import { memorySessionStore } from '../adapters/session-store/memory.ts';
-import { noChats } from '../runtime/chats.ts';
+import { noChats } from '../runtime/testing.ts';
 import { ConsentDesk } from '../runtime/consent-desk.ts';
 import { EffectRunner } from '../runtime/effects.ts';
 import { SessionRegistry } from '../runtime/session-registry.ts';

@@ -1,4 +1,4 @@
-import { type Chats, noChats } from '../runtime/chats.ts';
+import type { Chats } from '../runtime/chats.ts';
 import { DuragentError } from '@duragent/protocol';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -11,6 +11,7 @@ import type { SessionStore } from '../ports/session-store.ts';
 import { EffectRunner } from '../runtime/effects.ts';
 import { ConsentDesk } from '../runtime/consent-desk.ts';
 import { OutboxView } from '../runtime/outbox-view.ts';
+import { noChats } from '../runtime/testing.ts';
 import {
   noBudgets,
   noOutputs,

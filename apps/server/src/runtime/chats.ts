@@ -62,19 +62,3 @@ export interface Chats {
   /** Says in which chats a session's turn works now; none: it does not. */
   working(session: string, chats: readonly Chat[]): void;
 }
-
-/** For a server without gateways: what is owed to chats waits. */
-export const noChats: Chats = {
-  limits: () => ({ maxLength: 1900, unit: 'chars' }),
-  isPresent: () => false,
-  send: (_, { signal }) =>
-    new Promise((__, reject) => {
-      const stop = (): void => reject(signal.reason as Error);
-      if (signal.aborted) stop();
-      else signal.addEventListener('abort', stop, { once: true });
-    }),
-  showsPreviews: () => false,
-  preview: () => undefined,
-  progress: () => undefined,
-  working: () => undefined,
-};

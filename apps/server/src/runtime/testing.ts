@@ -1,4 +1,4 @@
-import { type Chats, noChats } from './chats.ts';
+import type { Chats } from './chats.ts';
 import { DuragentError } from '@duragent/protocol';
 import { memoryAgentCatalog } from '../adapters/agent-catalog/memory.ts';
 import { type MemorySession, memorySessionStore } from '../adapters/session-store/memory.ts';
@@ -16,6 +16,22 @@ import type { SessionActor } from './session-actor.ts';
 import { SessionRegistry } from './session-registry.ts';
 import type { CallDeps } from './tools/call-runner.ts';
 import { noBudgets, noOutputs, noSurroundings, testCalls } from './tools/testing.ts';
+
+/** No gateways: what is owed to chats waits. */
+export const noChats: Chats = {
+  limits: () => ({ maxLength: 1900, unit: 'chars' }),
+  isPresent: () => false,
+  send: (_, { signal }) =>
+    new Promise((__, reject) => {
+      const stop = (): void => reject(signal.reason as Error);
+      if (signal.aborted) stop();
+      else signal.addEventListener('abort', stop, { once: true });
+    }),
+  showsPreviews: () => false,
+  preview: () => undefined,
+  progress: () => undefined,
+  working: () => undefined,
+};
 
 /** A clock that only its test moves. */
 class ManualClock implements Clock {
