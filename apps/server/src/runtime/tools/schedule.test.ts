@@ -4,7 +4,7 @@ import type { ToolCaller } from '../../ports/tool.ts';
 import { ScheduleDesk } from '../scheduler/schedule-desk.ts';
 import { HOUR, NOON, TestScheduling } from '../scheduler/testing.ts';
 import { testAgent } from '../testing.ts';
-import { scheduleTool, type ScheduleToolDeps } from './schedule.ts';
+import { scheduleTool } from './schedule.ts';
 
 const at = (ms: number): string => new Date(NOON + ms).toISOString();
 const session = (n: number): string => `session_${String(n).repeat(26)}`;
@@ -15,7 +15,7 @@ const callerOf = (n: number, call = 'call_1', agent = 'assistant'): ToolCaller =
   agent: testAgent({ name: agent }),
 });
 
-async function begin(isSameOwner?: ScheduleToolDeps['isSameOwner']) {
+async function begin() {
   const rig = new TestScheduling();
   await rig.start();
   const timezone = (): string => 'Europe/Berlin';
@@ -26,7 +26,7 @@ async function begin(isSameOwner?: ScheduleToolDeps['isSameOwner']) {
     timezone,
     defaultAgent: () => null,
   });
-  const tool = scheduleTool({ desk, timezone, ...(isSameOwner ? { isSameOwner } : {}) });
+  const tool = scheduleTool({ desk, timezone });
   const run = (args: Record<string, unknown>, caller = callerOf(1)) =>
     tool.run(args, { signal: new AbortController().signal, onOutput: () => undefined, caller });
   return { rig, tool, run, desk };
@@ -117,13 +117,6 @@ describe('the tool schedule', () => {
     });
     expect(await run({ action: 'cancel', id: mine?.id })).toMatchObject({ outcome: 'ok' });
     expect(desk.list().schedules).toHaveLength(2);
-  });
-
-  test('shows the sessions of one person what the others made', async () => {
-    const { run } = await begin((a, b) => a === session(1) && b === session(2));
-    await run({ action: 'create', every: '1h', task: 'Mine.' });
-    expect((await run({ action: 'list' }, callerOf(2))).content).toContain('Mine.');
-    expect((await run({ action: 'list' }, callerOf(3))).content).not.toContain('Mine.');
   });
 
   test('plans what it would do, whole, the same each time, and does nothing by that', async () => {

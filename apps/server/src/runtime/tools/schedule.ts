@@ -10,8 +10,6 @@ export interface ScheduleToolDeps {
   desk: Pick<ScheduleDesk, 'list' | 'find' | 'create' | 'complete' | 'remove'>;
   /** IANA name of the zone of times that name none. */
   timezone: () => string;
-  /** Whether two sessions are of the same person, who may then see what the other made; default: no two are. */
-  isSameOwner?: (session: string, other: string) => boolean;
   /** The chats of a session: what is planned there comes there, whatever they show then. */
   chatsOf?: (session: string) => readonly ChatAddress[];
 }
@@ -37,11 +35,10 @@ type CreateArgs = z.infer<typeof createSchema>;
 
 /** Lets an agent make, list and cancel schedules of the session it is called in. */
 export function scheduleTool(deps: ScheduleToolDeps): Tool {
-  const { desk, isSameOwner = () => false, timezone, chatsOf = () => [] } = deps;
+  const { desk, timezone, chatsOf = () => [] } = deps;
 
   function isOf({ agent, session }: ToolCaller, schedule: ScheduleView): boolean {
-    const by = schedule.created_by ?? '';
-    return schedule.agent === agent.name && (by === session || isSameOwner(by, session));
+    return schedule.agent === agent.name && schedule.created_by === session;
   }
 
   /** What a call asks for. @throws DuragentError invalid_request */
