@@ -17,6 +17,8 @@ import {
 } from '../../../../../test/support/model-server.ts';
 import type { LanguageModel, ModelFailure } from '../../ports/language-model.ts';
 
+const HOUR_MS = 3_600_000;
+
 let server: ModelServer;
 let models: LanguageModel;
 
@@ -70,7 +72,12 @@ describe.each(wireProviders)('%s', (provider, _name) => {
   it.each<[string, Record<string, string>, number, number]>([
     ['seconds', { 'retry-after': '7' }, 7000, 7000],
     ['milliseconds', { 'retry-after-ms': '1500', 'retry-after': '2' }, 1500, 1500],
-    ['a date', { 'retry-after': new Date(Date.now() + 60_000).toUTCString() }, 50_000, 60_000],
+    [
+      'a date',
+      { 'retry-after': new Date(Date.now() + HOUR_MS).toUTCString() },
+      HOUR_MS / 2,
+      HOUR_MS,
+    ],
     ['a date that is over', { 'retry-after': new Date(0).toUTCString() }, 0, 0],
   ])('reads Retry-After as %s', async (_form, headers, least, most) => {
     const { retryAfterMs } = await failure({ type: 'status', status: 429, headers });
