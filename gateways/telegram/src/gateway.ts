@@ -24,7 +24,10 @@ import {
   readUpdate,
   wantedUpdates,
 } from './inbound.ts';
-import { type CallSignal, MAX_UPLOAD_BYTES, openApi, Outbound, readFailure } from './outbound.ts';
+import { Outbound } from './outbound.ts';
+import { type CallSignal, openApi } from './outbound/calls.ts';
+import { readFailure } from './outbound/failure.ts';
+import { MAX_UPLOAD_BYTES } from './outbound/media.ts';
 
 /** How long the first contact may take; the server waits 10 s for `ready`. */
 const CONNECT_MS = 8000;

@@ -8,7 +8,10 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { until } from '../../../test/support/until.ts';
 import type { FaultRule } from '../simulator/faults.ts';
 import { startTelegramSimulator, type TelegramSimulator } from '../simulator/simulator.ts';
-import { type Failure, openApi, Outbound, Pacer } from './outbound.ts';
+import { Outbound } from './outbound.ts';
+import { openApi } from './outbound/calls.ts';
+import type { Failure } from './outbound/failure.ts';
+import { Pacer } from './outbound/pacer.ts';
 
 type Request = Exclude<GatewayRequest, CommandOf<'ping'>>;
 type Send = Partial<CommandOf<'send_message'>>;
