@@ -33,7 +33,7 @@ export const plantedBugs: Readonly<Record<string, PlantedBug>> = {
     what: 'the gateway confirms an update as soon as it has fetched it',
     edits: [
       {
-        file: 'gateways/telegram/src/gateway.ts',
+        file: 'gateways/telegram/src/gateway/poller.ts',
         find: `      this.#handle(update, entry);`,
         put: `      this.#handle(update, entry);
       this.#done(entry);`,

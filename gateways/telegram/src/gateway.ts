@@ -1,29 +1,14 @@
-import { createHash, randomUUID } from 'node:crypto';
-import { createWriteStream } from 'node:fs';
-import { rename, rm } from 'node:fs/promises';
-import path from 'node:path';
-import { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import { setTimeout as delay } from 'node:timers/promises';
-import type {
-  ChatCommand,
-  CommandOf,
-  GatewayReady,
-  InboundEvent,
-  MediaFile,
-} from '@duragent/protocol';
+import type { ChatCommand, CommandOf, GatewayReady } from '@duragent/protocol';
 import { GatewayFatalError, type GatewayHandlers, type GatewayLink } from '@duragent/protocol/node';
 import { type Api, GrammyError } from 'grammy';
 import type { Update } from 'grammy/types';
 import { pino, type Logger } from 'pino';
-import {
-  type BotIdentity,
-  MAX_DOWNLOAD_BYTES,
-  migration,
-  type PendingFile,
-  readUpdate,
-  wantedUpdates,
-} from './inbound.ts';
+import { readConfig, type TelegramConfig, withoutToken } from './gateway/config.ts';
+import { Downloads } from './gateway/downloads.ts';
+import { messageOf } from './gateway/message-of.ts';
+import { Poller } from './gateway/poller.ts';
+import { type BotIdentity, migration, wantedUpdates } from './inbound.ts';
 import { Outbound } from './outbound.ts';
 import { type CallSignal, openApi } from './outbound/calls.ts';
 import { readFailure } from './outbound/failure.ts';
@@ -38,79 +23,7 @@ const MIN_BACKOFF_MS = 500;
 const MAX_BACKOFF_MS = 30_000;
 /** While updates wait for their ack, how long until others are asked for. */
 const SETTLE_MS = 1000;
-const DOWNLOAD_TIMEOUT_MS = 120_000;
-const MAX_DOWNLOADS = 4;
-/** After a week without updates Telegram's ids start anew, anywhere: an older offset says nothing. */
-const STALE_OFFSET_MS = 6 * 24 * 60 * 60 * 1000;
 const UPLOAD_LIMITS = { max_length: 4096, length_unit: 'utf16', max_buttons: 100 } as const;
-
-/** The gateway's map in duragent.yaml. */
-export interface TelegramConfig {
-  botToken: string;
-  /** Without a slash at its end. */
-  apiRoot: string;
-  pollTimeoutSeconds: number;
-  streaming: 'edit' | 'draft';
-}
-
-const configKeys = ['bot_token', 'api_root', 'poll_timeout_seconds', 'streaming'];
-
-/** Reads the gateway's config. @throws GatewayFatalError that never shows the token. */
-export function readConfig(config: Readonly<Record<string, unknown>>): TelegramConfig {
-  for (const key of Object.keys(config)) {
-    if (configKeys.includes(key)) continue;
-    const near = configKeys.find((known) => distance(known, key) <= 3);
-    const hint =
-      near === undefined ? `known are ${configKeys.join(', ')}` : `did you mean "${near}"?`;
-    throw invalid(`unknown key "${key.slice(0, 100)}": ${hint}`);
-  }
-  const {
-    bot_token: token,
-    api_root: root = 'https://api.telegram.org',
-    poll_timeout_seconds: poll = 30,
-    streaming = 'edit',
-  } = config;
-  if (typeof token !== 'string' || token === '') {
-    throw invalid('bot_token is missing: @BotFather gives one for each bot');
-  }
-  if (!/^\d{1,20}:[\w-]{1,200}$/.test(token)) {
-    throw invalid('bot_token is no token: @BotFather writes it as digits, a colon, and letters');
-  }
-  if (typeof root !== 'string' || !/^https?:\/\//.test(root) || !URL.canParse(root)) {
-    throw invalid('api_root is no address: it starts with https:// or http://');
-  }
-  if (typeof poll !== 'number' || !Number.isInteger(poll) || poll < 1 || poll > 50) {
-    throw invalid('poll_timeout_seconds is a whole number from 1 to 50');
-  }
-  if (streaming !== 'edit' && streaming !== 'draft') {
-    throw invalid('streaming is "edit" or "draft"');
-  }
-  return {
-    botToken: token,
-    apiRoot: root.replace(/\/+$/, ''),
-    pollTimeoutSeconds: poll,
-    streaming,
-  };
-}
-
-function invalid(message: string): GatewayFatalError {
-  return new GatewayFatalError('invalid_request', `config of the Telegram gateway: ${message}`);
-}
-
-/** How many letters two words differ by. */
-function distance(a: string, b: string): number {
-  if (Math.abs(a.length - b.length) > 3) return 4;
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
-  for (const [i, letter] of Array.from(a).entries()) {
-    const next = [i + 1];
-    for (let j = 1; j <= b.length; j++) {
-      const replaced = (row[j - 1] ?? 0) + (letter === b[j - 1] ? 0 : 1);
-      next.push(Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
-    }
-    row = next;
-  }
-  return row[b.length] ?? 0;
-}
 
 /** Telegram, as `serveGateway` wants it. */
 export function telegramGateway(version: string): GatewayHandlers {
@@ -140,6 +53,7 @@ class TelegramGateway {
   readonly #api: Api;
   readonly #log: Logger;
   readonly #outbound: Outbound;
+  readonly #downloads: Downloads;
   #isConnected = false;
   #polling: Promise<void> | null = null;
 
@@ -155,6 +69,13 @@ class TelegramGateway {
       { base: null },
       { write: (line) => void process.stderr.write(this.#redact(line)) },
     );
+    this.#downloads = new Downloads({
+      api: this.#api,
+      apiRoot,
+      botToken: token,
+      mediaDir: command.media_dir,
+      signal: link.signal,
+    });
     this.#outbound = new Outbound({
       api: this.#api,
       uploads: openApi({ token, apiRoot, timeoutSeconds: UPLOAD_TIMEOUT_SECONDS }),
@@ -237,7 +158,7 @@ class TelegramGateway {
           cursor: this.#command.cursor,
           bot,
           link: this.#link,
-          fetchFile: (file, name) => this.#fetchFile(file, name),
+          withFile: (event, file) => this.#downloads.withFile(event, file),
           log: this.#log,
         });
         return { bot, poller, updates: await this.#getUpdates(poller.offset, 0, given) };
@@ -341,262 +262,12 @@ class TelegramGateway {
     }
   }
 
-  /** Puts a file that somebody sent into `media_dir`. @throws Error that says why it cannot. */
-  async #fetchFile(file: PendingFile, name: string): Promise<MediaFile> {
-    const signal = AbortSignal.any([this.#link.signal, AbortSignal.timeout(DOWNLOAD_TIMEOUT_MS)]);
-    for (let tries = 1; ; tries++) {
-      try {
-        return await this.#download(file, name, signal);
-      } catch (error) {
-        const refused = error instanceof GrammyError && error.error_code === 400;
-        if (refused || error instanceof FileRefused || tries === 2 || signal.aborted) {
-          throw new Error(this.#redact(fileFault(error)));
-        }
-        await delay(MIN_BACKOFF_MS, undefined, { signal }).catch(() => undefined);
-      }
-    }
-  }
-
-  async #download(file: PendingFile, name: string, signal: AbortSignal): Promise<MediaFile> {
-    const found = await this.#api.raw.getFile({ file_id: file.fileId }, signal as CallSignal);
-    if (found.file_path === undefined) throw new FileRefused('Telegram gave no path');
-    const { apiRoot, botToken } = this.#config;
-    const steps = found.file_path.split('/').map(encodeURIComponent).join('/');
-    const response = await fetch(`${apiRoot}/file/bot${botToken}/${steps}`, { signal });
-    if (!response.ok || response.body === null) {
-      await response.body?.cancel();
-      const fault = `HTTP ${response.status}`;
-      throw response.status < 500 ? new FileRefused(fault) : new Error(fault);
-    }
-    const target = path.join(this.#command.media_dir, name);
-    const part = `${target}.part`;
-    const hash = createHash('sha256');
-    let size = 0;
-    try {
-      await pipeline(
-        Readable.fromWeb(response.body),
-        async function* (chunks: AsyncIterable<Buffer>) {
-          for await (const chunk of chunks) {
-            size += chunk.length;
-            if (size > MAX_DOWNLOAD_BYTES) throw new FileRefused('larger than 20 MB');
-            hash.update(chunk);
-            yield chunk;
-          }
-        },
-        createWriteStream(part, { mode: 0o600 }),
-        { signal },
-      );
-      await rename(part, target);
-    } catch (error) {
-      await rm(part, { force: true });
-      throw error;
-    }
-    const { name: shownName, mime } = file;
-    return { path: target, name: shownName, mime, size, sha256: hash.digest('hex') };
-  }
-
-  /** Takes the token out of what others will read. */
   #redact(text: string): string {
-    const { botToken } = this.#config;
-    const secret = botToken.slice(botToken.indexOf(':') + 1);
-    const hidden = text.replaceAll(botToken, '[bot_token]');
-    return secret.length < 8 ? hidden : hidden.replaceAll(secret, '[bot_token]');
+    return withoutToken(text, this.#config.botToken);
   }
-}
-
-/** Trying again would not help. */
-class FileRefused extends Error {}
-
-function fileFault(error: unknown): string {
-  if (error instanceof FileRefused) return error.message;
-  if (error instanceof GrammyError) return error.description;
-  return readFailure(error, 'the download').message;
 }
 
 function backoffMs(failures: number): number {
   const most = Math.min(MAX_BACKOFF_MS, MIN_BACKOFF_MS * 2 ** Math.min(failures + 1, 10));
   return MIN_BACKOFF_MS + Math.random() * (most - MIN_BACKOFF_MS);
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}
-
-/** Where polling goes on after a restart. */
-interface Cursor {
-  offset: number;
-  /** When it was true, in ms since 1970. */
-  at: number;
-}
-
-function readCursor(value: unknown): Cursor | null {
-  if (typeof value !== 'object' || value === null) return null;
-  const { offset, at } = value as Partial<Record<string, unknown>>;
-  return Number.isSafeInteger(offset) && Number.isFinite(at)
-    ? { offset: Number(offset), at: Number(at) }
-    : null;
-}
-
-/** An update that Telegram still keeps. */
-interface Entry {
-  id: number;
-  /** Its event is on its way to the server, behind those that went before. */
-  isSent: boolean;
-  /** It is durable, or nothing that the server has to know. */
-  isDone: boolean;
-}
-
-/** What a poller lives on. */
-interface PollerOptions {
-  cursor: unknown;
-  bot: BotIdentity;
-  link: GatewayLink;
-  fetchFile(file: PendingFile, name: string): Promise<MediaFile>;
-  log: Logger;
-}
-
-/**
- * Hands updates to the server, those of a chat in their order, and knows which of them Telegram
- * may forget: the first ones, up to the first that is not durable.
- */
-class Poller {
-  readonly #options: PollerOptions;
-  /** Those after the offset, as they came: ids say nothing about their order. */
-  #entries: Entry[] = [];
-  readonly #known = new Set<number>();
-  /** The last step of each chat. */
-  readonly #chats = new Map<number, Promise<void>>();
-  #offset: number | undefined;
-  #heardAt: number;
-  #downloads = 0;
-  readonly #waitingDownloads: (() => void)[] = [];
-  #onSettled: (() => void) | null = null;
-
-  constructor(options: PollerOptions) {
-    this.#options = options;
-    const cursor = readCursor(options.cursor);
-    this.#offset = cursor?.offset;
-    this.#heardAt = cursor?.at ?? Date.now();
-  }
-
-  /** What the next poll confirms: everything before it. */
-  get offset(): number | undefined {
-    return Date.now() - this.#heardAt > STALE_OFFSET_MS ? undefined : this.#offset;
-  }
-
-  /** Whether updates wait for their ack. */
-  get isWaiting(): boolean {
-    return this.#entries.length > 0;
-  }
-
-  /** Takes what a poll gave; what is known already is skipped. */
-  take(updates: readonly Update[]): void {
-    // In one answer the lower id is the older: an offset behind another would confirm both.
-    for (const update of updates.toSorted((a, b) => a.update_id - b.update_id)) {
-      if (this.#known.has(update.update_id)) continue;
-      const entry: Entry = { id: update.update_id, isSent: false, isDone: false };
-      this.#known.add(entry.id);
-      this.#entries.push(entry);
-      this.#handle(update, entry);
-    }
-  }
-
-  /** Resolves when nothing waits for an ack, or after `ms`. */
-  async settled(ms: number): Promise<void> {
-    if (!this.isWaiting) return;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const timer = setTimeout(resolve, ms);
-    const { signal } = this.#options.link;
-    const stop = (): void => resolve();
-    signal.addEventListener('abort', stop, { once: true });
-    this.#onSettled = stop;
-    await promise;
-    this.#onSettled = null;
-    signal.removeEventListener('abort', stop);
-    clearTimeout(timer);
-  }
-
-  #handle(update: Update, entry: Entry): void {
-    const { bot, log } = this.#options;
-    let read: ReturnType<typeof readUpdate>;
-    try {
-      read = readUpdate(update, bot, new Date());
-    } catch (error) {
-      // It would come again for ever.
-      log.error({ update: entry.id }, `an update cannot be read: ${messageOf(error)}`);
-      this.#done(entry);
-      return;
-    }
-    if (read.kind === 'ignored') {
-      this.#done(entry);
-      return;
-    }
-    const { event, file } = read;
-    const chat = Number(event.chat_id);
-    const whole = file === null ? Promise.resolve(event) : this.#withFile(event, file);
-    const before = this.#chats.get(chat) ?? Promise.resolve();
-    const step = before.then(async () => this.#deliver(await whole, entry));
-    this.#chats.set(chat, step);
-    void step.then(() => {
-      if (this.#chats.get(chat) === step) this.#chats.delete(chat);
-    });
-  }
-
-  /** Resolves when the event is on its way. Never rejects. */
-  async #deliver(event: InboundEvent, entry: Entry): Promise<void> {
-    const { link, log } = this.#options;
-    if (link.signal.aborted) return;
-    entry.isSent = true;
-    const next = this.#entries.find(({ isSent, isDone }) => !isSent && !isDone);
-    const last = this.#entries.at(-1) ?? entry;
-    // The server stores it with the event: it says nothing of updates that are not sent yet.
-    const cursor: Cursor = { offset: next?.id ?? last.id + 1, at: Date.now() };
-    link.deliver({ ...event, cursor }).then(
-      () => this.#done(entry),
-      (error: unknown) => {
-        if (link.signal.aborted) return;
-        if (error instanceof RangeError) {
-          // More waits for the server than it may: later.
-          entry.isSent = false;
-          setTimeout(() => void this.#deliver(event, entry), SETTLE_MS).unref();
-          return;
-        }
-        log.error({ update: entry.id }, `an event cannot be sent: ${messageOf(error)}`);
-        this.#done(entry);
-      },
-    );
-  }
-
-  /** A file that cannot be had is named instead. Never rejects. */
-  async #withFile(event: InboundEvent, file: PendingFile): Promise<InboundEvent> {
-    if (event.type !== 'message_received') return event;
-    if (this.#downloads >= MAX_DOWNLOADS) {
-      await new Promise<void>((resolve) => this.#waitingDownloads.push(resolve));
-    }
-    this.#downloads += 1;
-    try {
-      // Another on every redelivery: the server may be taking the first one at this moment.
-      const ending = `${randomUUID().slice(0, 8)}${path.extname(file.name)}`;
-      const name = `${event.event_id}-${ending}`.replace(/[^\w.-]/g, '_');
-      const media = await this.#options.fetchFile(file, name);
-      return { ...event, content: { ...event.content, media: [media] } };
-    } catch (error) {
-      const unknown = `${file.kind}: ${messageOf(error)}`.slice(0, 200);
-      return { ...event, content: { ...event.content, unknown } };
-    } finally {
-      this.#downloads -= 1;
-      this.#waitingDownloads.shift()?.();
-    }
-  }
-
-  #done(entry: Entry): void {
-    entry.isDone = true;
-    for (let first = this.#entries[0]; first?.isDone; first = this.#entries[0]) {
-      this.#entries.shift();
-      this.#known.delete(first.id);
-      this.#offset = first.id + 1;
-      this.#heardAt = Date.now();
-    }
-    if (!this.isWaiting) this.#onSettled?.();
-  }
 }

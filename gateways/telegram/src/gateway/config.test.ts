@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { readConfig } from './gateway.ts';
+import { readConfig } from './config.ts';
 
 const token = '1234567890:AAcanary-telegram-0b6f3d52c8e14a97';
 
