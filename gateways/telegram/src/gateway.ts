@@ -8,7 +8,8 @@ import { readConfig, type TelegramConfig, withoutToken } from './gateway/config.
 import { Downloads } from './gateway/downloads.ts';
 import { messageOf } from './gateway/message-of.ts';
 import { Poller } from './gateway/poller.ts';
-import { type BotIdentity, migration, wantedUpdates } from './inbound.ts';
+import { migration, wantedUpdates } from './inbound.ts';
+import type { BotIdentity } from './inbound/content.ts';
 import { Outbound } from './outbound.ts';
 import { type CallSignal, openApi } from './outbound/calls.ts';
 import { readFailure } from './outbound/failure.ts';

@@ -3,7 +3,8 @@ import path from 'node:path';
 import { readGatewayEvent } from '@duragent/protocol';
 import type { Message, Update } from 'grammy/types';
 import { describe, expect, test } from 'vitest';
-import { cleanName, MAX_DOWNLOAD_BYTES, readUpdate } from './inbound.ts';
+import { readUpdate } from './inbound.ts';
+import { MAX_DOWNLOAD_BYTES } from './inbound/file.ts';
 
 const bot = { id: 42, username: 'Helper_Bot' };
 const ann = { id: 7, is_bot: false, first_name: 'Ann', last_name: 'Lee', username: 'ann' };
@@ -256,13 +257,6 @@ describe('a file', () => {
     expect(eventOf(update)).toMatchObject({
       content: { unknown: expect.stringContaining('20 MB') },
     });
-  });
-
-  test('gets a name without folders, controls or more than 200 bytes', () => {
-    expect(cleanName('/etc/passwd')).toBe('passwd');
-    expect(cleanName('..')).toBe('');
-    expect(cleanName('a\nb"c:.txt ')).toBe('a_b_c_.txt');
-    expect(Buffer.byteLength(cleanName('é'.repeat(500)))).toBe(200);
   });
 });
 

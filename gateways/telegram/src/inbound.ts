@@ -6,28 +6,10 @@ import type {
   MessageContent,
   Sender,
 } from '@duragent/protocol';
-import type { Chat, Message, MessageEntity, MessageOrigin, Update, User } from 'grammy/types';
-
-/** Telegram gives bots no larger files. */
-export const MAX_DOWNLOAD_BYTES = 20 * 1024 * 1024;
-
-/** What an update has to know of the bot that got it. */
-export interface BotIdentity {
-  id: number;
-  /** Without the `@`. */
-  username: string;
-}
-
-/** A file that is fetched before its event is sent. */
-export interface PendingFile {
-  /** What it is, such as `voice`. */
-  kind: string;
-  fileId: string;
-  name: string;
-  mime: string;
-  /** As Telegram announced it; undefined: it did not. */
-  size: number | undefined;
-}
+import type { Chat, Message, MessageOrigin, Update, User } from 'grammy/types';
+import { type BotIdentity, mentions, nameOf, readContent } from './inbound/content.ts';
+import { cut } from './inbound/cut.ts';
+import type { PendingFile } from './inbound/file.ts';
 
 /** What an update means. */
 export type ReadUpdate =
@@ -164,10 +146,6 @@ function readUser(user: User): Sender {
   };
 }
 
-function nameOf(person: { first_name?: string; last_name?: string }): string {
-  return [person.first_name, person.last_name].filter((part) => part !== undefined).join(' ');
-}
-
 /** Every message of a topic "answers" the one that opened it: that is no answer. */
 function answeredMessage(message: Message): Message | undefined {
   const answered = message.reply_to_message;
@@ -180,172 +158,6 @@ function threadOf(message: Message): { thread_id?: string } {
   return message.is_topic_message === true && message.message_thread_id !== undefined
     ? { thread_id: String(message.message_thread_id) }
     : {};
-}
-
-function readContent(
-  message: Message,
-  bot: BotIdentity,
-): { content: MessageContent; file: PendingFile | null } | null {
-  const text = readText(message, bot);
-  const said = text === '' ? {} : { text };
-  const file = readFile(message);
-  if (file !== null) {
-    if (file.size !== undefined && file.size > MAX_DOWNLOAD_BYTES) {
-      const reason = `${file.kind}: larger than the 20 MB that Telegram gives to bots`;
-      return { content: { ...said, unknown: reason }, file: null };
-    }
-    return { content: said, file };
-  }
-  const { location, venue, contact } = message;
-  if (location !== undefined) {
-    const { latitude, longitude } = location;
-    const name = venue === undefined ? '' : [venue.title, venue.address].join(', ');
-    const place = { latitude, longitude, ...(name === '' ? {} : { name: cut(name, 500) }) };
-    return { content: { ...said, location: place }, file: null };
-  }
-  if (contact !== undefined) {
-    const card = { name: cut(nameOf(contact), 500), phone: cut(contact.phone_number, 100) };
-    return { content: { ...said, contact: card }, file: null };
-  }
-  const unknown = otherKinds.find((kind) => message[kind] !== undefined);
-  if (unknown !== undefined) return { content: { ...said, unknown }, file: null };
-  return text === '' ? null : { content: said, file: null };
-}
-
-/** What people send and this gateway cannot read. What is nowhere here is a service message. */
-const otherKinds = [
-  'poll',
-  'dice',
-  'game',
-  'story',
-  'checklist',
-  'paid_media',
-  'giveaway',
-  'invoice',
-  'rich_message',
-] as const satisfies (keyof Message)[];
-
-/** The text, without this bot's name behind a command: `/new@thisbot` says `/new`. */
-function readText(message: Message, bot: BotIdentity): string {
-  const text = message.text ?? message.caption;
-  if (text === undefined) {
-    return message.rich_message === undefined ? '' : blockText(message.rich_message).trim();
-  }
-  const command = (message.entities ?? message.caption_entities ?? []).find(
-    (entity) => entity.type === 'bot_command' && entity.offset === 0,
-  );
-  if (command === undefined || !isAddressed(entityText(text, command), bot)) return text;
-  return text.slice(0, text.indexOf('@')) + text.slice(command.length);
-}
-
-/** The words of a rich message's block, a line for each part. */
-function blockText(block: unknown, depth = 0): string {
-  if (depth > MAX_RICH_DEPTH || !isRecord(block)) return '';
-  const { summary, text, expression, caption, blocks, items, cells } = block;
-  const lines = [summary, text, expression, caption].map((part) => inlineText(part));
-  for (const children of [blocks, items]) {
-    if (Array.isArray(children))
-      lines.push(...children.map((child) => blockText(child, depth + 1)));
-  }
-  if (Array.isArray(cells)) {
-    const rows = cells.filter((row) => Array.isArray(row));
-    lines.push(...rows.map((row) => row.map((cell) => inlineText(cell)).join(' | ')));
-  }
-  return lines.filter((line) => line !== '').join('\n');
-}
-
-/** Telegram nests up to 16 levels. */
-const MAX_RICH_DEPTH = 40;
-
-function inlineText(node: unknown, depth = 0): string {
-  if (typeof node === 'string') return node;
-  if (depth > MAX_RICH_DEPTH) return '';
-  if (Array.isArray(node)) return node.map((piece) => inlineText(piece, depth + 1)).join('');
-  return isRecord(node) ? inlineText(node['text'] ?? node['expression'], depth + 1) : '';
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function entityText(text: string, entity: MessageEntity): string {
-  return text.slice(entity.offset, entity.offset + entity.length);
-}
-
-/** Whether a command such as `/new@thisbot` names this bot. */
-function isAddressed(command: string, bot: BotIdentity): boolean {
-  const [, name] = command.split('@');
-  return name?.toLowerCase() === bot.username.toLowerCase();
-}
-
-function mentions(message: Message, bot: BotIdentity): boolean {
-  const text = message.text ?? message.caption ?? '';
-  return (message.entities ?? message.caption_entities ?? []).some((entity) => {
-    switch (entity.type) {
-      case 'mention':
-        return entityText(text, entity).toLowerCase() === `@${bot.username.toLowerCase()}`;
-      case 'text_mention':
-        return entity.user.id === bot.id;
-      case 'bot_command':
-        return isAddressed(entityText(text, entity), bot);
-      default:
-        return false;
-    }
-  });
-}
-
-function readFile(message: Message): PendingFile | null {
-  // An animation is a document too, and a live photo a photo: the richer kind comes first.
-  const { animation, photo, voice, audio, video, video_note: note, sticker, document } = message;
-  if (animation !== undefined) return file('animation', animation, 'animation.mp4', 'video/mp4');
-  const largest = photo?.reduce((best, size) => (area(size) > area(best) ? size : best));
-  if (largest !== undefined) return file('photo', largest, 'photo.jpg', 'image/jpeg');
-  if (voice !== undefined) return file('voice', voice, 'voice.ogg', 'audio/ogg');
-  if (audio !== undefined) return file('audio', audio, 'audio.mp3', 'audio/mpeg');
-  if (video !== undefined) return file('video', video, 'video.mp4', 'video/mp4');
-  if (note !== undefined) return file('video_note', note, 'video_note.mp4', 'video/mp4');
-  if (sticker !== undefined) {
-    if (sticker.is_video) return file('sticker', sticker, 'sticker.webm', 'video/webm');
-    return sticker.is_animated
-      ? file('sticker', sticker, 'sticker.tgs', 'application/x-tgsticker')
-      : file('sticker', sticker, 'sticker.webp', 'image/webp');
-  }
-  if (document !== undefined) {
-    return file('document', document, 'document', 'application/octet-stream');
-  }
-  return null;
-}
-
-function area(size: { width: number; height: number }): number {
-  return size.width * size.height;
-}
-
-function file(
-  kind: string,
-  of: { file_id: string; file_size?: number; file_name?: string; mime_type?: string },
-  name: string,
-  mime: string,
-): PendingFile {
-  return {
-    kind,
-    fileId: of.file_id,
-    name: cleanName(of.file_name ?? '') || name,
-    mime: cut(of.mime_type ?? mime, 255),
-    size: of.file_size,
-  };
-}
-
-/** A name without folders, and without what terminals and file systems take amiss. */
-export function cleanName(name: string): string {
-  const last = name.split(/[\\/]/).at(-1) ?? '';
-  const clean = last.replace(/[\p{Cc}\p{Cf}\p{Cs}<>:"|?*]/gu, '_').replace(/^[.\s]+|[.\s]+$/g, '');
-  // Bytes, for file systems take 255 of them; characters stay whole.
-  let kept = '';
-  for (const character of clean) {
-    if (Buffer.byteLength(kept + character) > 200) break;
-    kept += character;
-  }
-  return kept;
 }
 
 /** Facts beside the text, for those who want them; all bounded. */
@@ -427,8 +239,4 @@ function readStop(
 
 function instant(seconds: number): string {
   return new Date(seconds * 1000).toISOString();
-}
-
-function cut(text: string, length: number): string {
-  return text.length <= length ? text : text.slice(0, length);
 }

@@ -7,7 +7,7 @@ import { pipeline } from 'node:stream/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { InboundEvent, MediaFile } from '@duragent/protocol';
 import { type Api, GrammyError } from 'grammy';
-import { MAX_DOWNLOAD_BYTES, type PendingFile } from '../inbound.ts';
+import { MAX_DOWNLOAD_BYTES, type PendingFile } from '../inbound/file.ts';
 import type { CallSignal } from '../outbound/calls.ts';
 import { readFailure } from '../outbound/failure.ts';
 import { withoutToken } from './config.ts';

@@ -2,7 +2,9 @@ import type { InboundEvent } from '@duragent/protocol';
 import type { GatewayLink } from '@duragent/protocol/node';
 import type { Update } from 'grammy/types';
 import type { Logger } from 'pino';
-import { type BotIdentity, type PendingFile, readUpdate } from '../inbound.ts';
+import { readUpdate } from '../inbound.ts';
+import type { BotIdentity } from '../inbound/content.ts';
+import type { PendingFile } from '../inbound/file.ts';
 import { messageOf } from './message-of.ts';
 
 /** While the server has no room for an event, how long until it is given again. */
