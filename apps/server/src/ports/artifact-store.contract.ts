@@ -59,6 +59,7 @@ export function artifactStoreContract(
       const file = await put('unwanted.txt', 'a');
       await store.discard({ path: 'unwanted.txt', root });
       expect(await exists(file)).toBe(false);
+      await store.discard({ path: 'unwanted.txt', root });
       await expect(store.discard({ path: '../x', root })).rejects.toEqual(
         refusal('invalid_request'),
       );

@@ -147,8 +147,14 @@ export function fileArtifactStore(options: FileArtifactStoreOptions): ArtifactSt
   }
 
   async function discard(from: { path: string; root: string }): Promise<void> {
-    await using source = await openSource(files, from);
-    await files.rm(source.path, { force: true });
+    try {
+      await using source = await openSource(files, from);
+      await files.rm(source.path, { force: true });
+    } catch (error) {
+      // A gateway may have named it twice.
+      if (error instanceof DuragentError && errorCode(error.cause) === 'ENOENT') return;
+      throw error;
+    }
   }
 
   async function sweep(root: string, keep: readonly string[]): Promise<void> {

@@ -130,7 +130,7 @@ function refusalOf(error: unknown, name: string): DuragentError | null {
   switch (errorCode(error)) {
     case 'ENOENT':
     case 'ENOTDIR':
-      return refusal(`${name} does not exist`);
+      return refusal(`${name} does not exist`, error);
     case 'ELOOP':
     case 'EMLINK':
       return refusal(`${name} is a link`);
@@ -143,6 +143,6 @@ function refusalOf(error: unknown, name: string): DuragentError | null {
   }
 }
 
-function refusal(reason: string): DuragentError {
-  return new DuragentError('invalid_request', `The file is not taken: ${reason}.`);
+function refusal(reason: string, cause?: unknown): DuragentError {
+  return new DuragentError('invalid_request', `The file is not taken: ${reason}.`, { cause });
 }
