@@ -207,11 +207,22 @@ export class GatewayAccount {
     // Neither taken nor refused: the platform keeps it. The intake itself has ended, for `close`.
     if (!taken) return new Promise<never>(() => undefined);
     const entry = await taken.entry;
-    if (entry) this.#handOver(entry);
-    if (entry && !entry.event) {
+    if (!entry) {
+      void this.#discardCopies(event);
+      return;
+    }
+    this.#handOver(entry);
+    if (!entry.event) {
       this.#handover.discardFiles(event);
       this.#refusePress(event, entry.n);
     }
+  }
+
+  /** Files of what came again are not kept; those that the first of it may refer to go once it was handed over. */
+  async #discardCopies(event: InboundEvent): Promise<void> {
+    await this.#handover.settled();
+    // The next start hands over what was not, and sweeps the rest.
+    if (!this.#stop.signal.aborted) this.#handover.discardFiles(event);
   }
 
   get #isFull(): boolean {

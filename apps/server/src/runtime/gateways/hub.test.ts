@@ -1,4 +1,4 @@
-import { DuragentError, type InboundEvent } from '@duragent/protocol';
+import { DuragentError, type InboundEvent, type MessageReceived } from '@duragent/protocol';
 import { describe, expect, test, vi } from 'vitest';
 import { defaultAccess } from '../../core/agent-access.ts';
 import { testAgent, ticks, until } from '../testing.ts';
@@ -112,6 +112,44 @@ describe('a message in a direct chat', () => {
       .map((record) => record.event)
       .find((event) => event.type === 'user_message');
     expect(said).toMatchObject({ content: [{ type: 'file', name: 'a.txt', size: 3 }] });
+  });
+
+  test('that comes again with another copy of its file leaves none behind', async () => {
+    const hub = await new TestHub().start();
+    const message = hub.message('look');
+    const copyAt = (path: string): MessageReceived => {
+      const file = { name: 'a.txt', mime: 'text/plain', size: 3, sha256: '0'.repeat(64) };
+      return { ...message, content: { text: 'look', media: [{ path, ...file }] } };
+    };
+    const get = hub.runtime.catalog.get.bind(hub.runtime.catalog);
+    hub.runtime.catalog.get = async () => null;
+    await hub.send(copyAt('first'));
+    await hub.send(copyAt('second'));
+    // The first of it waits for its agent: a gateway may have given both the same path.
+    expect(hub.discarded).toEqual([]);
+    hub.runtime.catalog.get = get;
+    await hub.runtime.clock.advance(6_000);
+    expect(hub.artifacts.size).toBe(1);
+    expect(hub.discarded).toEqual(['second']);
+    await hub.send(copyAt('third'));
+    expect(hub.discarded).toEqual(['second', 'third']);
+    expect(hub.artifacts.size).toBe(1);
+  });
+
+  test('that comes again keeps its file where the server stops before it was taken', async () => {
+    const hub = await new TestHub().start();
+    const media = [
+      { path: 'same', name: 'a.txt', mime: 'text/plain', size: 3, sha256: '0'.repeat(64) },
+    ];
+    const message = hub.message('look', { content: { text: 'look', media } });
+    const get = hub.runtime.catalog.get.bind(hub.runtime.catalog);
+    hub.runtime.catalog.get = async () => null;
+    await hub.send(message);
+    await hub.send(message);
+    hub.runtime.catalog.get = get;
+    await hub.restart();
+    expect(hub.discarded).toEqual([]);
+    expect(hub.artifacts.size).toBe(1);
   });
 });
 
