@@ -125,6 +125,16 @@ describe('gateways', () => {
     expect((await duragent('gateway', 'logs', 'three')).err).toContain('one, two');
   });
 
+  test('that cannot be started are no success of a restart', async () => {
+    await configure(['    - { name: gone, command: duragent-gateway-gone }']);
+    await workspace.serve();
+    const restarted = await duragent('gateway', 'restart', 'gone');
+    expect(restarted.code).toBe(1);
+    expect(restarted.err).toContain('gone does not run (fatal)');
+    expect(restarted.err).toContain('duragent-gateway-gone');
+    expect(restarted.err).not.toContain('Restarted');
+  });
+
   test('have their chats found: the API and attach know which session one shows', async () => {
     await configure([loopback('one')]);
     const server = await workspace.serve();

@@ -1,4 +1,4 @@
-import type { GatewayView } from '@duragent/protocol';
+import { DuragentError, type GatewayView } from '@duragent/protocol';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connectOperator } from '../client/connect.ts';
 import type { CliContext } from '../context.ts';
@@ -9,6 +9,9 @@ import { ago } from './ago.ts';
 
 /** Between two looks at a log that is followed, in ms. */
 const FOLLOW_MS = 1_000;
+/** How long a restart waits for the gateway to be ready or to fail, and between two looks, in ms. */
+const START_MS = 2_000;
+const LOOK_MS = 100;
 
 /** `duragent gateway list`: all that are configured, and how they are. */
 export async function listGateways(
@@ -46,15 +49,31 @@ function rowOf({ name, state, since, pid, restarts, ready, reason }: GatewayView
   ].map(sanitizeLine);
 }
 
-/** `duragent gateway restart`: its process ends, and a new one is started. */
+/**
+ * `duragent gateway restart`: its process ends, and a new one is started. Waits a moment for what
+ * becomes of that.
+ * @throws DuragentError failed, where it does not run.
+ */
 export async function restartGateway(context: CliContext, name: string): Promise<ExitCode> {
   const { signal } = new AbortController();
   const client = await connectOperator(context, { signal });
   await client.restartGateway(name, { signal });
+  const until = performance.now() + START_MS;
+  let view: GatewayView | undefined;
+  do {
+    if (view !== undefined) await sleep(LOOK_MS);
+    view = (await client.gateways({ signal })).find((gateway) => gateway.name === name);
+  } while (view?.state === 'starting' && performance.now() < until);
+  const shown = sanitizeLine(name);
+  const state = view?.state ?? 'starting';
+  if (state !== 'starting' && state !== 'ready') {
+    const reason = view?.reason ?? `\`duragent gateway logs ${shown}\` may say why`;
+    throw new DuragentError('failed', `${shown} does not run (${state}): ${reason}`);
+  }
   if (!context.globals.quiet) {
-    context.stderr.write(
-      `Restarted ${sanitizeLine(name)}; \`duragent gateway list\` says when it is ready.\n`,
-    );
+    const next =
+      state === 'ready' ? 'it is ready' : '`duragent gateway list` says when it is ready';
+    context.stderr.write(`Restarted ${shown}; ${next}.\n`);
   }
   return 0;
 }

@@ -118,11 +118,43 @@ describe('duragent gateway', () => {
     expect(err).toContain('admin.enabled');
   });
 
-  it('restart asks for it once', async () => {
-    await answering({ 'POST /api/v1/admin/gateways/telegram/restart': { name: 'telegram' } });
-    expect(await run('gateway', 'restart', 'telegram')).toMatchObject({ code: 0, out: '' });
-    expect(asked()).toEqual(['POST /api/v1/admin/gateways/telegram/restart']);
+  const restartOf = (...views: unknown[]) => ({
+    'POST /api/v1/admin/gateways/telegram/restart': { name: 'telegram' },
+    'GET /api/v1/admin/gateways': { gateways: views },
+  });
+
+  it('restart asks for it once, and says when it is ready', async () => {
+    await answering(restartOf(gateway));
+    const { code, out, err } = await run('gateway', 'restart', 'telegram');
+    expect({ code, out }).toEqual({ code: 0, out: '' });
+    expect(err).toContain('Restarted telegram; it is ready');
+    expect(asked().filter((request) => request.startsWith('POST'))).toEqual([
+      'POST /api/v1/admin/gateways/telegram/restart',
+    ]);
     expect((await run('gateway', 'restart', 'nobody')).code).toBe(1);
+  });
+
+  it('restart of one that cannot be started fails with the reason', async () => {
+    const reason = 'cannot be started: there is no command "gone\x1b[2J"';
+    await answering(restartOf({ ...gateway, state: 'fatal', reason, pid: null, ready: null }));
+    const { code, err } = await run('gateway', 'restart', 'telegram');
+    expect(code).toBe(1);
+    expect(err).toContain('telegram does not run (fatal): cannot be started: there is no command');
+    expect(err).not.toContain('Restarted');
+    expect(err).not.toContain('\x1b');
+  });
+
+  it('restart waits a moment for one that starts', async () => {
+    let looks = 0;
+    server = await startFakeServer(({ method }, response) => {
+      if (method === 'GET') looks += 1;
+      const view = looks < 3 ? { ...gateway, state: 'starting', ready: null } : gateway;
+      const body = method === 'GET' ? { gateways: [view] } : { name: 'telegram' };
+      send(response, 200, 'application/json', body);
+    });
+    const { code, err } = await run('gateway', 'restart', 'telegram');
+    expect({ code, looks }).toEqual({ code: 0, looks: 3 });
+    expect(err).toContain('it is ready');
   });
 
   it('restart is not asked for again when the answer was lost', async () => {
