@@ -43,9 +43,6 @@ export class Bedlam {
 access: { dm: { policy: open }, groups: { policy: allowlist }, queue: { debounce: { enabled: false } } }
 session: { on_disconnect: continue, context: { max_history_tokens: 100 } }`,
     });
-    // Memory with little room to spare is collected soon: what it grows by is what is held.
-    workspace.env['NODE_OPTIONS'] = '--max-old-space-size=96 --max-semi-space-size=4';
-    workspace.env['MALLOC_ARENA_MAX'] = '1';
     return new Bedlam(workspace);
   }
 

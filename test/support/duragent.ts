@@ -8,7 +8,12 @@ import { until } from './until.ts';
 
 const bin = fileURLToPath(new URL('../../apps/cli/bin/duragent.js', import.meta.url));
 /** The program and first arguments that run `duragent` from its sources. */
-export const duragentCommand = [process.execPath, '--conditions=@duragent/source', bin] as const;
+export const duragentCommand = [
+  process.execPath,
+  '--conditions=@duragent/source',
+  '--max-semi-space-size=8',
+  bin,
+] as const;
 
 /** How a process ended. */
 export interface Exit {
