@@ -13,6 +13,9 @@ export const MAX_LISTED_RUNS = 1000;
 /** The id of a schedule that the server made. */
 export const scheduleIdPattern = /^sched_[0-9a-hjkmnp-tv-z]{26}$/;
 
+/** The id of a background process. */
+export const processIdPattern = /^proc_[0-9a-hjkmnp-tv-z]{26}$/;
+
 /** Ids of schedules: the server's own, or the name of a file that a person wrote (`morning` of `morning.yaml`). */
 export const scheduleIdSchema = z
   .string()
@@ -78,8 +81,14 @@ const common = {
   payload: schedulePayloadSchema,
   /** Chats that get the message, or the answer of the task; default: those of the target's session. */
   deliver: z.array(scheduleChatSchema).min(1).max(MAX_DELIVER_TO).optional(),
-  /** The process that it ends with. */
-  process: z.string().min(1).max(100).optional(),
+  /** The background process that it ends with. */
+  process: z
+    .string()
+    .regex(
+      processIdPattern,
+      'expected the id of a background process: proc_ and 26 letters and digits',
+    )
+    .optional(),
 };
 
 /** A schedule as its file holds it; the id is the file's name. */

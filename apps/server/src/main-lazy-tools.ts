@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { systemClock } from './adapters/clock/system.ts';
 import type { Agent } from './core/agent.ts';
+import { hasEnded } from './core/processes/process-record.ts';
 // Types only: what it imports is large, and is loaded when the first agent needs a tool.
 import type { ToolParts, Tools } from './main-tools.ts';
 import { LazyTools } from './runtime/tools/lazy-tools.ts';
@@ -27,6 +28,27 @@ export async function closeTools(tools: LazyTools<Tools>): Promise<void> {
   // What could not be made has nothing that runs.
   const made = await tools.made?.catch(() => null);
   await made?.close();
+}
+
+/**
+ * Whether a background process is over: it has ended, was found dead, or is not known any more.
+ * Where that cannot be found out it is not, and why is logged, once.
+ */
+export function processOver(
+  tools: LazyTools<Tools>,
+  log: { error(fields: object, text: string): void },
+): (process: string) => Promise<boolean> {
+  let isSaid = false;
+  return async (process) => {
+    try {
+      const record = (await tools.open()).process(process);
+      return record === null || hasEnded(record);
+    } catch (error) {
+      if (!isSaid) log.error({ process, err: error }, 'processes of schedules cannot be looked at');
+      isSaid = true;
+      return false;
+    }
+  };
 }
 
 /** Whether an agent has a folder of tools, or the workspace has; looked at every few seconds. */

@@ -2,7 +2,7 @@ import type { DuragentError } from '@duragent/protocol';
 import { systemClock } from './adapters/clock/system.ts';
 import type { Config } from './config/load-config.ts';
 import { openGateways } from './main-gateways.ts';
-import { lazyTools } from './main-lazy-tools.ts';
+import { lazyTools, processOver } from './main-lazy-tools.ts';
 import type { LiveSettings } from './main-live-settings.ts';
 import { openModels } from './main-models.ts';
 import { openSessions } from './main-sessions.ts';
@@ -65,6 +65,7 @@ export async function openParts(
     store: storage.schedules,
     clock: systemClock,
     log,
+    isProcessOver: processOver(tools, log),
     run: (run, options) =>
       handOver(
         sessionWork(() => sessions),
@@ -78,6 +79,7 @@ export async function openParts(
     clock: systemClock,
     timezone,
     defaultAgent,
+    process: async (id) => (await tools.open()).process(id),
   });
   const outbox = new OutboxView(sessions);
   stopping.onFailure = (why) => {

@@ -24,7 +24,7 @@ import { addressFault } from './core/net/public-address.ts';
 import { hostFault, urlFault } from './core/net/public-url.ts';
 import { evaluatePolicy } from './core/policy/evaluate-policy.ts';
 import { parsePlainCommand } from './core/policy/plain-command.ts';
-import { processRecordSchema } from './core/processes/process-record.ts';
+import { processRecordSchema, type ProcessRecord } from './core/processes/process-record.ts';
 import { policyFileSchema } from './core/policy/policy-file.ts';
 import type { ArtifactStore } from './ports/artifact-store.ts';
 import type { Clock } from './ports/clock.ts';
@@ -78,6 +78,8 @@ export interface Tools {
   policies: PolicyStore;
   /** What the prompt says of an agent's memory. */
   memoryDirective: (agent: Agent) => Promise<string>;
+  /** What is known of a background process; null: there is none of this id, or none any more. */
+  process: (id: string) => ProcessRecord | null;
   /** Ends what runs for a session that has ended. */
   endSession(session: string): Promise<void>;
   /** Ends what runs for tools. */
@@ -168,6 +170,7 @@ export async function openTools(parts: ToolParts): Promise<Tools> {
     sandbox,
     policies,
     memoryDirective: (agent) => readMemoryDirective(memory, agent.name),
+    process: (id) => processes.all.look(id),
     endSession: (session) => processes.all.endSession(session),
     close: async () => {
       await Promise.all([mcp.close(), processes.all.close()]);

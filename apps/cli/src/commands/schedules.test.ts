@@ -21,6 +21,8 @@ afterEach(async () => {
   server = null;
 });
 
+const PROCESS = `proc_${'0'.repeat(26)}`;
+
 class Sink extends Writable {
   text = '';
   override _write(chunk: Buffer, _: string, done: () => void): void {
@@ -237,7 +239,7 @@ describe('duragent schedules add', () => {
         name: 'n',
         key: 'k',
         misfire: 'skip',
-        process: 'p',
+        process: PROCESS,
       },
       {
         spec: { at: local },
@@ -246,7 +248,7 @@ describe('duragent schedules add', () => {
         name: 'n',
         target: { key: 'k' },
         misfire: 'skip',
-        process: 'p',
+        process: PROCESS,
       },
     ],
     [

@@ -42,7 +42,7 @@ export function addSchedules(program: Command, runWith: RunWith): void {
         'run_all',
       ]),
     )
-    .option('--process <process>', 'it ends with this process')
+    .option('--process <process>', 'it ends with this background process (proc_…)')
     .option('--name <name>', 'what you call it')
     .addOption(tableOrJson())
     .action(async (options: AddOptions) =>

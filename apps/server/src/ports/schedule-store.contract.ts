@@ -63,7 +63,11 @@ export function scheduleStoreContract(
       const forms = [
         testSchedule('a', { name: 'yes', spec: { at: '2026-03-01T08:00:00+01:00' } }),
         testSchedule('b', { spec: { every: '90s', anchor: '2026-03-01T07:00:00Z' } }),
-        testSchedule('c', { target: { session }, misfire: 'skip', process: 'proc_1' }),
+        testSchedule('c', {
+          target: { session },
+          misfire: 'skip',
+          process: `proc_${'0'.repeat(26)}`,
+        }),
         testSchedule('d', { target: { key: 'it: "is"' }, misfire: 'run_all', paused: true }),
         testSchedule('e', {
           payload: { kind: 'message', text: ' \u2028\t\u0007ü🙂 ' },

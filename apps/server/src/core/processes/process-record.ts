@@ -1,6 +1,7 @@
+import { processIdPattern } from '@duragent/protocol';
 import { z } from 'zod';
 
-const id = z.string().regex(/^proc_[0-9a-hjkmnp-tv-z]{26}$/);
+const id = z.string().regex(processIdPattern);
 const watchSchema = z.strictObject({
   /** Numbered from 1 within its process. */
   n: z.int().min(1),

@@ -33,6 +33,7 @@ async function start() {
     clock: rig.clock,
     timezone: () => 'UTC',
     defaultAgent: () => null,
+    process: (id) => Promise.resolve(rig.processes.get(id) ?? null),
   });
   const app = new Koa<HttpState>();
   const tokens = { fileToken: FILE_TOKEN, apiToken: API_TOKEN, adminToken: ADMIN_TOKEN };

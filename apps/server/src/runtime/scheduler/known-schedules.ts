@@ -9,8 +9,8 @@ import { ScheduleEntry } from './schedule-entry.ts';
 export interface KnownSchedulesDeps {
   store: ScheduleStore;
   clock: Clock;
-  /** Whether a process has ended: schedules that are linked to it end too. */
-  isProcessOver?: (process: string) => boolean | Promise<boolean>;
+  /** Whether a process has ended: schedules that are linked to it end too. Never rejects. */
+  isProcessOver: (process: string) => boolean | Promise<boolean>;
   log: {
     info(fields: object, text: string): void;
     error(fields: object, text: string): void;
@@ -107,6 +107,8 @@ export class KnownSchedules {
       const log = known && !known.isStale ? known.log : await store.runLog(id);
       const entry = known ?? new ScheduleEntry(stored, log);
       entry.stored = stored;
+      // A person may have taken away why it was to go.
+      entry.isGone = false;
       entry.adopt(log);
       if (log.rule !== ruleOf(schedule)) {
         const isFirst = log.rule === null && schedule.created_at !== undefined;
@@ -154,7 +156,7 @@ export class KnownSchedules {
   async #isOver(entry: ScheduleEntry): Promise<boolean> {
     const { clock, isProcessOver, log } = this.#deps;
     const { id, process, spec } = entry.stored.schedule;
-    if (process !== undefined && isProcessOver && (await isProcessOver(process))) {
+    if (process !== undefined && (await isProcessOver(process))) {
       log.info({ schedule: id, process }, 'schedule removed: its process has ended');
       return true;
     }

@@ -1,11 +1,34 @@
 import { describe, expect, test } from 'vitest';
 import { memoryAgentCatalog } from '../../adapters/agent-catalog/memory.ts';
+import type { ProcessRecord } from '../../core/processes/process-record.ts';
 import { testAgent } from '../testing.ts';
 import { ScheduleDesk } from './schedule-desk.ts';
 import { scheduleIdOf } from './schedule-id.ts';
 import { aSchedule, HOUR, NOON, TestScheduling } from './testing.ts';
 
 const payload = { kind: 'task', text: 'Look around.' } as const;
+const SESSION = `session_${'1'.repeat(26)}`;
+const PROCESS = `proc_${'1'.repeat(26)}`;
+const aProcess = (change: Partial<ProcessRecord> = {}): ProcessRecord => ({
+  id: PROCESS,
+  session: SESSION,
+  agent: 'assistant',
+  call: 'call_1',
+  command: 'make',
+  name: null,
+  interactive: false,
+  started_at: new Date(NOON).toISOString(),
+  state: 'running',
+  pid: 1,
+  birth: null,
+  ended_at: null,
+  exit_code: null,
+  signal: null,
+  fault: null,
+  told: false,
+  watches: [],
+  ...change,
+});
 const at = (ms: number): string => new Date(NOON + ms).toISOString();
 
 async function begin() {
@@ -18,6 +41,7 @@ async function begin() {
     clock: rig.clock,
     timezone: () => 'Europe/Berlin',
     defaultAgent: () => 'assistant',
+    process: (id) => Promise.resolve(rig.processes.get(id) ?? null),
   });
   return { rig, desk };
 }
@@ -79,6 +103,37 @@ describe('making a schedule', () => {
     await expect(desk.create(request, { by: 'cli' })).rejects.toMatchObject({
       code: 'invalid_request',
       message: expect.stringContaining(words),
+    });
+    expect(rig.kept.schedules.size).toBe(0);
+  });
+
+  test('can end with a process of its agent that runs', async () => {
+    const { desk, rig } = await begin();
+    rig.processes.set(PROCESS, aProcess());
+    const request = { spec: { every: '1h' }, payload, process: PROCESS };
+    const isolated = await desk.create(request, { by: 'cli' });
+    const target = { session: SESSION };
+    const there = await desk.create({ ...request, target }, { by: 'cli' });
+    expect([isolated.process, there.process]).toEqual([PROCESS, PROCESS]);
+    rig.over.add(PROCESS);
+    await rig.clock.advance(6000);
+    expect(desk.list()).toEqual({ schedules: [], faults: [] });
+  });
+
+  test.each([
+    ['that is not there', null, 'there is no background process'],
+    ['of another agent', { agent: 'other' }, 'it was started by the agent other'],
+    ['of another session', { session: `session_${'2'.repeat(26)}` }, "not in the target's session"],
+    ['that has ended', { state: 'lost' as const }, 'has ended'],
+  ])('refuses a process %s', async (_, change, words) => {
+    const { desk, rig } = await begin();
+    if (change) rig.processes.set(PROCESS, aProcess(change));
+    const target = { session: SESSION };
+    const request = { spec: { every: '1h' }, payload, process: PROCESS, target };
+    await expect(desk.create(request, { by: 'cli' })).rejects.toMatchObject({
+      code: 'invalid_request',
+      message: expect.stringContaining(words),
+      details: { errors: [{ pointer: '/process' }] },
     });
     expect(rig.kept.schedules.size).toBe(0);
   });

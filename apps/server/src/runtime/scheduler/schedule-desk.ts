@@ -7,6 +7,7 @@ import type {
   ScheduleView,
 } from '@duragent/protocol';
 import { DuragentError, scheduleIdPattern } from '@duragent/protocol';
+import { hasEnded, type ProcessRecord } from '../../core/processes/process-record.ts';
 import { checkSchedule } from '../../core/schedule/check-schedule.ts';
 import type { AgentCatalog } from '../../ports/agent-catalog.ts';
 import type { Clock } from '../../ports/clock.ts';
@@ -20,6 +21,8 @@ export interface ScheduleDeskDeps {
   /** IANA name of the zone of cron rules that name none. */
   timezone: () => string;
   defaultAgent: () => string | null;
+  /** What is known of a background process; null: there is none. */
+  process: (id: string) => Promise<ProcessRecord | null>;
 }
 
 /** The most schedules there may be, and of one agent; those that are done do not count. */
@@ -80,6 +83,7 @@ export class ScheduleDesk {
     if ('at' in schedule.spec && Date.parse(schedule.spec.at) <= clock.now()) {
       throw invalid('spec.at', `it is past: now it is ${new Date(clock.now()).toISOString()}`);
     }
+    await this.#checkProcess(schedule);
     await this.#makeRoom();
     return scheduler.create(schedule, () => this.#assertRoom(agent));
   }
@@ -116,6 +120,23 @@ export class ScheduleDesk {
       name === null ? 'Say which agent: there is no default_agent' : `There is no agent ${name}`;
     const list = known.length === 0 ? 'There is none that loads' : `There are: ${known.join(', ')}`;
     throw new DuragentError('agent_not_found', `${what}. ${list}.`, { details: { known } });
+  }
+
+  /** It can end with a process that runs, and that its agent, and its session if it has one, started. */
+  async #checkProcess({ agent, process, target }: Schedule): Promise<void> {
+    if (process === undefined) return;
+    const record = await this.#deps.process(process);
+    const session = typeof target === 'object' && 'session' in target ? target.session : null;
+    if (record === null) throw invalid('process', `there is no background process ${process}`);
+    if (record.agent !== agent) {
+      throw invalid('process', `it was started by the agent ${record.agent}, not by ${agent}`);
+    }
+    if (session !== null && record.session !== session) {
+      throw invalid('process', `it was started in ${record.session}, not in the target's session`);
+    }
+    if (hasEnded(record)) {
+      throw invalid('process', `${process} has ended; name one that runs, or none`);
+    }
   }
 
   /** What is done goes before its time where nothing else can come. */

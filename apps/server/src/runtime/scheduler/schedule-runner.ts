@@ -10,6 +10,8 @@ import type { RunResult, ScheduledRun } from './scheduled-work.ts';
 export interface ScheduleRunnerDeps {
   store: ScheduleStore;
   clock: Clock;
+  /** Whether a process has ended: schedules that are linked to it run no more. Never rejects. */
+  isProcessOver: (process: string) => boolean | Promise<boolean>;
   /** Hands a run over. Idempotent by its identity; ends soon after the signal aborts. */
   run: (run: ScheduledRun, options: { signal: AbortSignal }) => Promise<RunResult>;
   log: {
@@ -107,6 +109,11 @@ export class ScheduleRunner {
     }
     if (planned === undefined) {
       if (due.newest !== null) await this.#skip(entry, due.newest, due.skipped);
+      return;
+    }
+    if (schedule.process !== undefined && (await this.#deps.isProcessOver(schedule.process))) {
+      // The next look removes it.
+      entry.isGone = true;
       return;
     }
     const name = new Date(planned).toISOString();

@@ -449,6 +449,18 @@ describe('a schedule ends', () => {
     expect(rig.kept.schedules.size).toBe(0);
   });
 
+  test('with its process, and never runs after it, however late that is seen', async () => {
+    const rig = new TestScheduling();
+    await rig.start(aSchedule('a', { process: 'proc_1', spec: { every: '61s' } }));
+    await rig.clock.advance(60 * SECOND);
+    rig.over.add('proc_1');
+    await rig.clock.advance(SECOND);
+    expect(rig.handed).toEqual([]);
+    expect(rig.types('a')).toBe('begun');
+    await rig.clock.advance(5 * SECOND);
+    expect(rig.kept.schedules.size).toBe(0);
+  });
+
   test('a day after its moment, where the server made it', async () => {
     const rig = new TestScheduling();
     const made = 'sched_0123456789abcdefghjkmnpqrs';

@@ -1,5 +1,6 @@
 import type { Schedule } from '@duragent/protocol';
 import { memoryScheduleStore, type KeptSchedules } from '../../adapters/schedule-store/memory.ts';
+import type { ProcessRecord } from '../../core/processes/process-record.ts';
 import { scheduleRules } from '../../core/schedule/rules.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { RunRecord, ScheduleStore } from '../../ports/schedule-store.ts';
@@ -101,6 +102,8 @@ export class TestScheduling {
     turn: 'turn_x',
   });
   readonly over = new Set<string>();
+  /** Those that the desk knows. */
+  readonly processes = new Map<string, ProcessRecord>();
   store: ScheduleStore;
   scheduler: Scheduler;
 

@@ -205,6 +205,7 @@ class Year {
             after: (...args) => life.clock.after(...args),
           },
           run: (run) => this.#run(life, run),
+          isProcessOver: () => false,
           log,
           lookEveryMs: 6 * HOUR,
         }),

@@ -130,6 +130,11 @@ export class BackgroundProcesses {
     return this.#one(owner, id)?.record ?? null;
   }
 
+  /** One of any owner; null: there is none of this id, or none any more. */
+  look(id: string): ProcessRecord | null {
+    return this.#all.get(id)?.record ?? null;
+  }
+
   /** Gives a plain process input. @throws DuragentError not_found, conflict */
   write(owner: ProcessOwner, id: string, text: string, isLast: boolean): void {
     const live = this.#running(owner, id);

@@ -25,6 +25,7 @@ async function begin() {
     clock: rig.clock,
     timezone,
     defaultAgent: () => null,
+    process: (id) => Promise.resolve(rig.processes.get(id) ?? null),
   });
   const tool = scheduleTool({ desk, timezone });
   const run = (args: Record<string, unknown>, caller = callerOf(1)) =>

@@ -1,4 +1,9 @@
-import { DuragentError, MAX_DELIVER_TO, MAX_SCHEDULE_TEXT_BYTES } from '@duragent/protocol';
+import {
+  DuragentError,
+  MAX_DELIVER_TO,
+  MAX_SCHEDULE_TEXT_BYTES,
+  processIdPattern,
+} from '@duragent/protocol';
 import { addressOf } from '../../core/session/chat-key.ts';
 import type { ChatAddress, NewSchedule, ScheduleSpec, ScheduleView } from '@duragent/protocol';
 import { z } from 'zod';
@@ -25,6 +30,7 @@ const createSchema = z.strictObject({
   zone: z.string().max(64).optional(),
   task: text.optional(),
   message: text.optional(),
+  process: z.string().regex(processIdPattern, 'expected an id such as proc_…').optional(),
 });
 const argsSchema = z.discriminatedUnion('action', [
   createSchema,
@@ -155,6 +161,10 @@ const parameters = {
     },
     task: { type: 'string', description: 'create: what you are told to do then' },
     message: { type: 'string', description: 'create: what is sent then, word for word' },
+    process: {
+      type: 'string',
+      description: 'create: the background process it ends with (proc_…), one of yours that runs',
+    },
     name: { type: 'string', description: 'create: what people call it' },
     id: { type: 'string', description: 'cancel: the id that create or list gave' },
   },
@@ -163,7 +173,7 @@ const parameters = {
 };
 
 function requestOf(args: CreateArgs, { session }: ToolCaller, timezone: string): NewSchedule {
-  const { message, name, task } = args;
+  const { message, name, process, task } = args;
   if ((task === undefined) === (message === undefined)) {
     throw wrong('give either task or message');
   }
@@ -176,6 +186,7 @@ function requestOf(args: CreateArgs, { session }: ToolCaller, timezone: string):
     spec: specOf(args, timezone),
     payload,
     target: { session },
+    ...(process === undefined ? {} : { process }),
   };
 }
 
@@ -199,12 +210,13 @@ function specOf({ at, cron, every, zone }: CreateArgs, timezone: string): Schedu
 }
 
 function describeNew(request: NewSchedule, { agent }: ToolCaller): string {
-  const { payload, spec } = request;
+  const { payload, process, spec } = request;
+  const end = process === undefined ? '' : ` It ends with the process ${process}.`;
   const what =
     payload.kind === 'task'
       ? `Then ${agent.name} is given this task here:`
       : 'Then this is sent here as it is:';
-  return `Make a schedule${named(request)}: ${describeSpec(spec)}. ${what}\n${payload.text}`;
+  return `Make a schedule${named(request)}: ${describeSpec(spec)}.${end} ${what}\n${payload.text}`;
 }
 
 function describeSpec(spec: NewSchedule['spec']): string {
@@ -218,12 +230,13 @@ function named({ name }: { name?: string | undefined }): string {
 }
 
 function summaryOf(schedule: ScheduleView): object {
-  const { id, last_run: last, name, next_run, payload, spec, state } = schedule;
+  const { id, last_run: last, name, next_run, payload, process, spec, state } = schedule;
   return {
     id,
     name,
     when: describeSpec(spec),
     [payload.kind]: payload.text.slice(0, PREVIEW),
+    process,
     state,
     next_run,
     last_run: last && { planned: last.planned, outcome: last.outcome, error: last.error?.message },
