@@ -30,22 +30,24 @@ const instantSchema = z.iso.datetime({
 const zoneSchema = z.string().min(1).max(64);
 const cronSchema = z.string().min(1).max(200);
 
-/** When: once, again and again after the same time, or by a cron rule in a time zone. */
-export const scheduleSpecSchema = z.union([
-  z.strictObject({ at: instantSchema }),
-  z.strictObject({
+const rules = {
+  at: z.strictObject({ at: instantSchema }),
+  every: z.strictObject({
     /** A duration from `10s` on: `30s`, `15m`, `2h`, `7d`. */
     every: z.string().regex(/^\d{1,9}[smhd]$/, 'expected a duration such as 30s, 15m, 2h or 7d'),
     /** The first of its runs; the others follow at whole multiples of `every`. Default: one `every` after it was made. */
     anchor: instantSchema.optional(),
   }),
-  z.strictObject({
+  cron: z.strictObject({
     /** Five fields: minute, hour, day of the month, month, day of the week. */
     cron: cronSchema,
     /** IANA name of the time zone whose clock counts, such as `Europe/Berlin`. */
     zone: zoneSchema,
   }),
-]);
+};
+
+/** When: once, again and again after the same time, or by a cron rule in a time zone. */
+export const scheduleSpecSchema = byKey(rules);
 export type ScheduleSpec = InferKnown<typeof scheduleSpecSchema>;
 
 /** What a run does: `message` sends the text to chats as it is, `task` gives it to the agent as a turn. */
@@ -115,10 +117,7 @@ export const newScheduleSchema = z.strictObject({
   /** The agent's name; without it the default agent, or the only one. */
   agent: agentNameSchema.optional(),
   /** As in its file; `zone` may be left out: then the server's counts. */
-  spec: z.union([
-    ...scheduleSpecSchema.options,
-    z.strictObject({ cron: cronSchema, zone: zoneSchema.optional() }),
-  ]),
+  spec: byKey({ ...rules, cron: rules.cron.extend({ zone: zoneSchema.optional() }) }),
   target: scheduleTargetSchema.optional(),
   misfire: misfireSchema.optional(),
   paused: z.boolean().optional(),
@@ -212,3 +211,22 @@ export const scheduleRunAcceptedSchema = z.looseObject({
   planned: z.string(),
 });
 export type ScheduleRunAccepted = InferKnown<typeof scheduleRunAcceptedSchema>;
+
+/** The one of some objects whose key is there: its faults are told, not those of the others. */
+function byKey<Rules extends Record<string, z.ZodType>>(rules: Rules) {
+  const keys = Object.keys(rules);
+  return z.unknown().transform((value, context): z.output<Rules[keyof Rules]> => {
+    const isObject = typeof value === 'object' && value !== null;
+    const given = keys.filter((key) => isObject && Object.hasOwn(value, key));
+    const schema = given.length === 1 ? rules[given[0] ?? ''] : undefined;
+    if (schema === undefined) {
+      const message = `expected exactly one of ${keys.join(', ')}`;
+      context.addIssue({ code: 'custom', message, input: value });
+      return z.NEVER;
+    }
+    const read = schema.safeParse(value);
+    if (read.success) return read.data as z.output<Rules[keyof Rules]>;
+    context.issues.push(...(read.error.issues as z.core.$ZodRawIssue[]));
+    return z.NEVER;
+  });
+}

@@ -40,6 +40,7 @@ export async function openParts(
   const hub = openGateways(config, { log, storage, onSyncFailure });
   const timezone = (): string =>
     config.timezone ?? new Intl.DateTimeFormat().resolvedOptions().timeZone;
+  const gateways = (): string[] => hub.list().map(({ name }) => name);
   const tools = lazyTools(config.dataDir, () => ({
     config,
     clock: systemClock,
@@ -52,7 +53,7 @@ export async function openParts(
       timezone,
     },
     chatsOf: (session) => sessions.summary(session).chats.filter(({ bound }) => bound),
-    gateways: () => hub.list().map(({ name }) => name),
+    gateways,
   }));
   const sessions: SessionRegistry = openSessions(config, { ...deps, storage, models, tools, hub });
   const consent = new ConsentDesk({
@@ -79,6 +80,7 @@ export async function openParts(
     clock: systemClock,
     timezone,
     defaultAgent,
+    gateways,
     process: async (id) => (await tools.open()).process(id),
   });
   const outbox = new OutboxView(sessions);

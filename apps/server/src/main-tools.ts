@@ -156,7 +156,14 @@ export async function openTools(parts: ToolParts): Promise<Tools> {
     ],
     reload_tools: [reloadToolsTool(cli)],
     report_progress: [reportProgressTool],
-    schedule: [scheduleTool({ ...parts.schedules, chatsOf: parts.chatsOf })],
+    schedule: [
+      scheduleTool({
+        ...parts.schedules,
+        // A chat whose gateway has gone gets nothing, and keeps the others from nothing.
+        chatsOf: (session) =>
+          parts.chatsOf(session).filter(({ gateway }) => parts.gateways().includes(gateway)),
+      }),
+    ],
     session: [sessionTool(ownSessions(sessions))],
     web: [webTool({ web })],
   };

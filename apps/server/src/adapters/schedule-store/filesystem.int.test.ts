@@ -131,6 +131,13 @@ describe('a file that a person writes', () => {
       'at: 2026-03-01T07:00',
       '3:13: spec.at: expected an ISO 8601 instant',
     ],
+    [
+      'two rules',
+      'cron: 0 7 * * 1-5, zone: Europe/Berlin',
+      'at: "2030-03-01T07:00:00Z", every: 1h',
+      '3:7: spec: expected exactly one of at, every, cron',
+    ],
+    ['no cron', 'cron: 0 7 * * 1-5', 'cron: ""', '3:15: spec.cron: '],
     ['an alias', 'agent: assistant', 'agent: &a assistant\nname: *a', '3:7: write the value out'],
     ['a key twice', 'agent: assistant', 'agent: a\nagent: b', '3:1: '],
     ['two documents', '# Ours.', '# Ours.\na: 1\n---', '3:1: a second document'],

@@ -33,6 +33,7 @@ async function start() {
     clock: rig.clock,
     timezone: () => 'UTC',
     defaultAgent: () => null,
+    gateways: () => ['telegram', 'chat'],
     process: (id) => Promise.resolve(rig.processes.get(id) ?? null),
   });
   const app = new Koa<HttpState>();
@@ -70,6 +71,7 @@ async function start() {
   return { rig, ask };
 }
 
+const chatOf = (gateway: string) => ({ gateway, account: gateway, chat_id: '5' });
 const body = { spec: { cron: '0 7 * * *' }, payload: { kind: 'task', text: 'Look.' } };
 
 describe('the routes of schedules', () => {
@@ -141,18 +143,33 @@ describe('the routes of schedules', () => {
     [{ ...body, spec: { cron: '* * * * * *' } }, '/spec/cron'],
     [{ ...body, spec: { every: '5s' } }, '/spec/every'],
     [{ ...body, spec: { at: '2020-01-01T00:00:00Z' } }, '/spec/at'],
+    [{ ...body, spec: { cron: '' } }, '/spec/cron'],
+    [{ ...body, spec: { cron: null } }, '/spec/cron'],
+    [{ ...body, spec: { every: 5 } }, '/spec/every'],
+    [{ ...body, spec: { at: 'noon', zone: 'UTC' } }, '/spec/at'],
+    [{ ...body, spec: { cron: '0 7 * * *', zone: 5 } }, '/spec/zone'],
+    [{ ...body, spec: { at: '2030-01-01T00:00:00Z', every: '1h' } }, '/spec', 'exactly one of'],
+    [{ ...body, spec: { zone: 'UTC' } }, '/spec', 'exactly one of at, every, cron'],
+    [{ ...body, spec: '0 7 * * *' }, '/spec', 'exactly one of'],
+    [{ payload: body.payload }, '/spec', 'exactly one of'],
     [{ ...body, spec: { every: '1h', zone: 'UTC' } }, '/spec'],
     [{ ...body, payload: { kind: 'task', text: '' } }, '/payload/text'],
     [{ ...body, payload: { kind: 'message', text: 'x' } }, '/payload/kind'],
+    [
+      { ...body, deliver: [chatOf('telegram'), chatOf('telegrm')] },
+      '/deliver/1/gateway',
+      'there is no gateway named telegrm; there are: telegram, chat',
+    ],
     [{ ...body, target: { session: '../x' } }, '/target'],
     [{ ...body, id: 'mine' }, ''],
     [{}, '/payload'],
-  ])('refuse %j', async (wrong, pointer) => {
+  ])('refuse %j', async (wrong: object, pointer: string, words = '') => {
     const { ask, rig } = await start();
     const reply = await ask('POST', '', { body: wrong });
     expect(reply).toMatchObject({ status: 400, json: { code: 'invalid_request' } });
-    const errors = reply.json['errors'] as { pointer: string }[];
+    const errors = reply.json['errors'] as { pointer: string; message: string }[];
     expect(errors[0]?.pointer.startsWith(pointer)).toBe(true);
+    expect(errors[0]?.message).toContain(words);
     expect(rig.kept.schedules.size).toBe(0);
   });
 

@@ -41,6 +41,7 @@ async function begin() {
     clock: rig.clock,
     timezone: () => 'Europe/Berlin',
     defaultAgent: () => 'assistant',
+    gateways: () => ['telegram', 'chat'],
     process: (id) => Promise.resolve(rig.processes.get(id) ?? null),
   });
   return { rig, desk };

@@ -21,6 +21,8 @@ export interface ScheduleDeskDeps {
   /** IANA name of the zone of cron rules that name none. */
   timezone: () => string;
   defaultAgent: () => string | null;
+  /** Names of the gateways there are. */
+  gateways: () => readonly string[];
   /** What is known of a background process; null: there is none. */
   process: (id: string) => Promise<ProcessRecord | null>;
 }
@@ -83,6 +85,7 @@ export class ScheduleDesk {
     if ('at' in schedule.spec && Date.parse(schedule.spec.at) <= clock.now()) {
       throw invalid('spec.at', `it is past: now it is ${new Date(clock.now()).toISOString()}`);
     }
+    this.#checkChats(schedule);
     await this.#checkProcess(schedule);
     await this.#makeRoom();
     return scheduler.create(schedule, () => this.#assertRoom(agent));
@@ -120,6 +123,17 @@ export class ScheduleDesk {
       name === null ? 'Say which agent: there is no default_agent' : `There is no agent ${name}`;
     const list = known.length === 0 ? 'There is none that loads' : `There are: ${known.join(', ')}`;
     throw new DuragentError('agent_not_found', `${what}. ${list}.`, { details: { known } });
+  }
+
+  /** What nobody can deliver is refused; a gateway that goes later leaves its schedules as they are. */
+  #checkChats({ deliver = [] }: Schedule): void {
+    const known = this.#deps.gateways();
+    const at = deliver.findIndex(({ gateway }) => !known.includes(gateway));
+    const chat = deliver[at];
+    if (chat === undefined) return;
+    const there = known.length === 0 ? 'there is none' : `there are: ${known.join(', ')}`;
+    const message = `there is no gateway named ${chat.gateway}; ${there}`;
+    throw invalid(`deliver.${at}.gateway`, message);
   }
 
   /** It can end with a process that runs, and that its agent, and its session if it has one, started. */

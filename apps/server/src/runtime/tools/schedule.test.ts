@@ -25,6 +25,7 @@ async function begin() {
     clock: rig.clock,
     timezone,
     defaultAgent: () => null,
+    gateways: () => ['telegram', 'chat'],
     process: (id) => Promise.resolve(rig.processes.get(id) ?? null),
   });
   const tool = scheduleTool({ desk, timezone });
