@@ -69,7 +69,10 @@ export class Terminals {
       return { fault };
     }
     const pane = (await this.#panes())?.find(({ session }) => session === id);
-    if (pane === undefined) return { fault: 'tmux has lost it at once' };
+    if (pane === undefined) {
+      await this.#tmux.kill(id);
+      return { fault: 'tmux has lost it at once' };
+    }
     return this.#watch(pane, files, onText, 0);
   }
 

@@ -7,6 +7,7 @@ import { DuragentError } from '@duragent/protocol';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { needs } from '../../../../../test/support/needs.ts';
 import { until } from '../../../../../test/support/until.ts';
+import { Tmux } from '../../adapters/processes/tmux.ts';
 import { isRunning } from '../../adapters/processes/birth.ts';
 import { testFolder } from '../../adapters/sandbox/testing.ts';
 import { processesWith, uniqueSleep } from '../../ports/sandbox.contract.ts';
@@ -423,6 +424,22 @@ describe.each(modes)('in %s', (mode) => {
       await call({ action: 'kill', id });
       expect(processesWith(marker)).toEqual([]);
       expect(recordOf(id)?.state).toBe('killed');
+    });
+
+    test('that ended just before the server stops is recorded, and tmux ends with it', async () => {
+      const id = await spawnTool(stage, 'read a; exit 7', { interactive: true });
+      const { directory } = stage;
+      const tmux = new Tmux({ directory, searchPath: process.env['PATH'] ?? '' });
+      await call({ action: 'send_keys', id, keys: ['Enter'] });
+      await until('tmux knows how it ended', async () => {
+        const panes = await tmux.panes();
+        return panes?.length === 0 || panes?.[0]?.exitCode === 7;
+      });
+      await stage.all.close();
+      expect(await tmux.panes()).toEqual([]);
+      expect(recordOf(id)).toMatchObject({ state: 'exited', exit_code: 7 });
+      await restart(mode);
+      await until('it is told', () => recordOf(id)?.told);
     });
 
     test('that ended while no server ran is told with how it ended', async () => {

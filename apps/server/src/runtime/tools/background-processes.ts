@@ -187,13 +187,17 @@ export class BackgroundProcesses {
     for (const { record } of this.#ofSession(session)) await this.#remove(record.id);
   }
 
-  /** Ends the plain processes; terminals go on. Their sessions are told at the next start. Never rejects. */
+  /** Ends the plain processes; terminals go on, but for those whose program has ended. Their sessions are told at the next start. Never rejects. */
   async close(): Promise<void> {
     this.#closing.abort();
     const plain = [...this.#all.values()].filter(
       ({ record }) => !hasEnded(record) && !record.interactive,
     );
-    const ending = Promise.all(plain.map((one) => one.end('stopped'))).then(() =>
+    // One that has just ended is recorded, and so let go: tmux would keep it, and stay for it alone.
+    const looks = [...this.#all.values()].map(({ live }) =>
+      live?.terminal ? live.catchUp() : null,
+    );
+    const ending = Promise.all([...looks, ...plain.map((one) => one.end('stopped'))]).then(() =>
       Promise.all([...this.#all.values()].map((one) => one.idle())),
     );
     await Promise.race([ending, this.#patience()]);
