@@ -1,8 +1,9 @@
-import { mkdir } from 'node:fs/promises';
+import { mkdir, realpath, stat } from 'node:fs/promises';
 import path from 'node:path';
 import type { DuragentError } from '@duragent/protocol';
 import { fileAccessStore } from './adapters/access-store/filesystem.ts';
 import { systemClock } from './adapters/clock/system.ts';
+import { findCommand } from './adapters/gateway/find-command.ts';
 import type { ServerLog } from './adapters/gateway/gateway-log.ts';
 import { processGateways } from './adapters/gateway/process.ts';
 import { fileInboxStore } from './adapters/inbox/filesystem.ts';
@@ -27,7 +28,7 @@ export function openGateways(
     log,
     baseEnv: config.childEnvironment,
     nodePath: process.execPath,
-    binDirs: [...binDirsAbove(config.workspaceRoot), ...binDirsAbove(import.meta.dirname)],
+    binDirs: binDirsOf(config),
     isRefusedVariable: refusedVariable,
     cwd: config.workspaceRoot,
   });
@@ -52,9 +53,61 @@ export function openGateways(
   );
 }
 
+/** Warns of gateways whose program, or a script of whose, sandboxed commands can write: it runs outside of the sandbox. */
+export async function warnOfWritableGateways(
+  config: Config,
+  log: { warn(fields: object, text: string): void },
+): Promise<void> {
+  const { workspaceRoot, dataDir, agents, sandbox } = config;
+  // Without a sandbox they can write everything.
+  if (sandbox.mode === 'trust') return;
+  const [writable, ...kept] = await Promise.all(
+    [sandbox.workspace, dataDir, agents.path].map(real),
+  );
+  for (const { name, command, args } of config.gateways) {
+    const { file } = await findCommand(command, {
+      path: config.childEnvironment['PATH'] ?? '',
+      binDirs: binDirsOf(config),
+    });
+    const files = await Promise.all(
+      [file ?? command, ...args].map((word) => fileOf(path.resolve(workspaceRoot, word))),
+    );
+    const risky = files.find(
+      (each) => each !== null && isIn(each, writable) && !kept.some((folder) => isIn(each, folder)),
+    );
+    if (risky == null) continue;
+    log.warn(
+      { gateway: name, file: risky },
+      `sandboxed commands can write ${risky}, which the gateway ${name} runs outside of the sandbox: keep it outside of sandbox.workspace`,
+    );
+  }
+}
+
+/** Where links lead; where nothing is there, the path as it is. */
+async function real(file: string): Promise<string> {
+  return await realpath(file).catch(() => file);
+}
+
+/** A plain file where links lead; null: there is none. */
+async function fileOf(word: string): Promise<string | null> {
+  const file = await real(word);
+  const facts = await stat(file).catch(() => null);
+  return facts?.isFile() ? file : null;
+}
+
+/** Whether a file lies below a folder. */
+function isIn(file: string, folder: string | undefined): boolean {
+  return folder !== undefined && file.startsWith(folder.endsWith('/') ? folder : `${folder}/`);
+}
+
 /** What the configuration says of where messages go. */
 export function routingOf({ routes, defaultAgent, delivery }: Config) {
   return { routes, defaultAgent, streaming: delivery.streaming };
+}
+
+/** Where commands of gateways are found beside PATH. */
+function binDirsOf(config: Config): string[] {
+  return [...binDirsAbove(config.workspaceRoot), ...binDirsAbove(import.meta.dirname)];
 }
 
 /** Where npm puts commands, from a folder up. */

@@ -9,7 +9,7 @@ import { openRunFiles } from './adapters/run-files/filesystem.ts';
 import { lockWorkspace, type WorkspaceLock } from './adapters/workspace-lock/filesystem.ts';
 import { compareConfigs } from './config/compare-config.ts';
 import type { Config } from './config/load-config.ts';
-import { routingOf } from './main-gateways.ts';
+import { routingOf, warnOfWritableGateways } from './main-gateways.ts';
 import { HttpDoor } from './main-http.ts';
 import { closeTools } from './main-lazy-tools.ts';
 import { LiveSettings } from './main-live-settings.ts';
@@ -162,6 +162,7 @@ async function startServer(made: Made): Promise<ServerFile> {
     ephemeral: options.ephemeral ?? null,
   };
   await run.publish(server);
+  await warnOfWritableGateways(config, log);
   await hub.start(sessions, config.gateways, consent);
   requests.isReady = true;
   log.info({ url, config: config.file, epoch: lock.epoch, ...report }, 'server ready');
