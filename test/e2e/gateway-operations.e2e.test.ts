@@ -245,10 +245,12 @@ describe('a reload', () => {
   });
 
   test('reaches a server without an Admin API by a signal', async () => {
-    await configure([], 'admin: { enabled: false }');
+    // Otherwise it may have read the file by itself before it is asked to.
+    const unasked = 'reload: { enabled: false }';
+    await configure([], `admin: { enabled: false }\n${unasked}`);
     const server = await workspace.serve();
     expect((await server.api.get('/admin/gateways')).status).toBe(404);
-    await configure([loopback('late')], 'admin: { enabled: true }');
+    await configure([loopback('late')], `admin: { enabled: true }\n${unasked}`);
     const { code, err } = await duragent('serve', 'reload');
     expect(code).toBe(0);
     expect(err).toContain('its log says');

@@ -76,7 +76,7 @@ function growth({ history }: ShownMessage): string[] {
 const stories = new Stories<'gateway' | 'server'>({
   'a reply grows in one message, up to its end': async function* () {
     const ann = bot.person('Ann');
-    const text = answerSlowly('tell me', 40);
+    const text = answerSlowly('tell me', 70);
     ann.say('tell me');
     const [shown] = await ann.shows(text);
     const texts = shown ? growth(shown) : [];
