@@ -3,7 +3,7 @@ import { describe, expect, test, vi } from 'vitest';
 import { defaultAccess } from '../../core/agent-access.ts';
 import { testAgent, ticks, until } from '../testing.ts';
 import { testTool } from '../tools/testing.ts';
-import { REPEATED_MARK } from './outlet.ts';
+import { REPEATED_MARK } from './fit.ts';
 import { inGroup, TestHub } from './testing.ts';
 
 const byNumber = (a: number, b: number): number => a - b;

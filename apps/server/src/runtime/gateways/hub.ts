@@ -14,14 +14,17 @@ import type { SessionRegistry } from '../session-registry.ts';
 import { runSlashCommand, type SlashDeps } from '../slash-commands.ts';
 import { type AccountDeps, GatewayAccount } from './account.ts';
 import { ChatBindings, type ChatPlace } from './bindings.ts';
+import { ChatReach } from './chat-reach.ts';
 import { ChatSessions } from './chat-sessions.ts';
+import { limitsOfParts } from './fit.ts';
 import type { GatewayLink } from './gateway-link.ts';
 import type { Ask } from './handover.ts';
 import { Judge, type RoutingSettings } from './judge.ts';
-import { limitsOfParts, Outlet } from './outlet.ts';
+import { Outlet } from './outlet.ts';
 import { PairingDesk } from './pairing-desk.ts';
 import { Previews } from './previews.ts';
 import { ProgressLines } from './progress-lines.ts';
+import { Speaker } from './speaker.ts';
 import { Typing } from './typing.ts';
 import { WakeList } from './wake-list.ts';
 
@@ -52,6 +55,7 @@ export class GatewayHub implements Chats {
   readonly #previews: Previews;
   readonly #typing: Typing;
   readonly #outlet: Outlet;
+  readonly #speaker: Speaker;
   readonly #progress: ProgressLines;
   readonly #judge: Judge;
   readonly pairing: PairingDesk;
@@ -69,20 +73,17 @@ export class GatewayHub implements Chats {
   constructor(deps: HubDeps, routing: RoutingSettings) {
     this.#deps = deps;
     const link = (gateway: string): GatewayLink | null => this.#accounts.get(gateway)?.link ?? null;
-    this.#previews = new Previews(deps.clock, link);
-    this.#typing = new Typing(deps.clock, link);
-    this.#outlet = new Outlet({
-      clock: deps.clock,
-      artifacts: deps.artifacts,
-      previews: this.#previews,
-      link,
-      listed: this.#listed,
-    });
-    this.#progress = new ProgressLines(deps.clock, this.#outlet);
-    this.pairing = new PairingDesk(deps.access, deps.clock);
+    const { clock, artifacts } = deps;
+    this.#previews = new Previews(clock, link);
+    this.#typing = new Typing(clock, link);
+    const reach = new ChatReach({ clock, link, listed: this.#listed });
+    this.#outlet = new Outlet({ clock, reach, artifacts, previews: this.#previews });
+    this.#speaker = new Speaker(clock, reach);
+    this.#progress = new ProgressLines(clock, this.#speaker);
+    this.pairing = new PairingDesk(deps.access, clock);
     this.#judge = new Judge(
       {
-        clock: deps.clock,
+        clock,
         agents: deps.agents,
         access: deps.access,
         log: deps.log,
@@ -365,7 +366,7 @@ export class GatewayHub implements Chats {
     };
     const { card, isRefused, text } = answer;
     const shown = isRefused ? { toast: text } : { toast: text, text: card ?? text };
-    this.#inBackground(this.#outlet.answerPress(press, shown, this.#closing.signal));
+    this.#inBackground(this.#speaker.answerPress(press, shown, this.#closing.signal));
   }
 
   async #isOwnerOf(name: string, arrival: Arrival): Promise<boolean> {
@@ -376,10 +377,10 @@ export class GatewayHub implements Chats {
   #say(
     place: ChatPlace,
     text: string,
-    options: Omit<Parameters<Outlet['say']>[2], 'signal'>,
+    options: Omit<Parameters<Speaker['say']>[2], 'signal'>,
   ): void {
     const { signal } = this.#closing;
-    this.#inBackground(this.#outlet.say(place, text, { ...options, signal }));
+    this.#inBackground(this.#speaker.say(place, text, { ...options, signal }));
   }
 
   #inBackground(work: Promise<unknown>): void {

@@ -3,8 +3,8 @@ import { chatKey } from '../../core/session/chat-key.ts';
 import { MAX_DELIVERIES } from '../../core/session/state.ts';
 import { previewOf } from '../../core/split.ts';
 import type { Clock } from '../../ports/clock.ts';
+import { limitsOfParts } from './fit.ts';
 import type { GatewayLink } from './gateway-link.ts';
-import { limitsOfParts } from './outlet.ts';
 
 /** Between two previews of one reply to its gateway, which paces them further, in ms. */
 const EVERY_MS = 250;

@@ -1,7 +1,7 @@
 import type { ChatAddress } from '@duragent/protocol';
 import { chatKey } from '../../core/session/chat-key.ts';
 import type { Clock } from '../../ports/clock.ts';
-import type { Outlet } from './outlet.ts';
+import type { Speaker } from './speaker.ts';
 
 /** Between two texts of one line, in ms. */
 const EVERY_MS = 1_000;
@@ -31,12 +31,12 @@ interface Shown {
  */
 export class ProgressLines {
   readonly #clock: Clock;
-  readonly #outlet: Pick<Outlet, 'sayNow' | 'editNow'>;
+  readonly #speaker: Pick<Speaker, 'sayNow' | 'editNow'>;
   readonly #sessions = new Map<string, Shown>();
 
-  constructor(clock: Clock, outlet: Pick<Outlet, 'sayNow' | 'editNow'>) {
+  constructor(clock: Clock, speaker: Pick<Speaker, 'sayNow' | 'editNow'>) {
     this.#clock = clock;
-    this.#outlet = outlet;
+    this.#speaker = speaker;
   }
 
   /** A turn is so far. */
@@ -77,7 +77,7 @@ export class ProgressLines {
       line.shown = line.wanted;
       return line.shown;
     };
-    const posted = await this.#outlet
+    const posted = await this.#speaker
       .sayNow(line.chat, text, shown.over.signal)
       .catch(() => 'unsent' as const);
     if (posted === 'unsent') {
@@ -94,7 +94,7 @@ export class ProgressLines {
     if (line.isBusy || message === null || wanted === line.shown) return;
     line.isBusy = true;
     line.shown = wanted;
-    this.#outlet.editNow(chat, message, wanted, shown.over.signal).then(
+    this.#speaker.editNow(chat, message, wanted, shown.over.signal).then(
       ({ waitMs }) => this.#rest(shown, line, Math.max(EVERY_MS, waitMs)),
       () => undefined,
     );
