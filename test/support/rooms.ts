@@ -174,6 +174,6 @@ function resolve(table: Table, from: string, specifier: string): { name: string;
 }
 
 function wildcard(pattern: string, end: string): RegExp {
-  const escaped = pattern.replaceAll(/[.@]/g, '\\$&').replace('*', '([^/]+)');
+  const escaped = pattern.replaceAll(/[.@]/g, '\\$&').replace('*', '([^/]*)');
   return new RegExp(`^${escaped}${end}`);
 }

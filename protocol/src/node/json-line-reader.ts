@@ -1,0 +1,104 @@
+import { isUtf8 } from 'node:buffer';
+import ndjson from 'ndjson';
+import { type LineFault, printable } from '../connection.ts';
+import { MAX_LINE_BYTES } from '../gateway/event.ts';
+import { type DecodedLine, LineDecoder } from '../lines.ts';
+import { isTooDeep } from './is-too-deep.ts';
+
+/** What a reader tells of each line, in order. */
+export interface LineHandlers {
+  /** A JSON object, and the bytes of its line. */
+  value(value: unknown, bytes: number): void;
+  fault(fault: LineFault): void;
+}
+
+/**
+ * Cuts a byte stream into JSON objects: at most `MAX_LINE_BYTES` a line and `MAX_LINE_DEPTH` levels.
+ * It keeps at most one line. Handlers are called from within `push` and `end`. Empty lines are skipped.
+ */
+export class JsonLineReader {
+  readonly #on: LineHandlers;
+  readonly #decoder = new LineDecoder({ maxBytes: MAX_LINE_BYTES });
+  readonly #parser = new LineParser();
+
+  constructor(on: LineHandlers) {
+    this.#on = on;
+  }
+
+  /** Takes the next bytes. They may be reused afterwards. */
+  push(chunk: Uint8Array): void {
+    for (const line of this.#decoder.push(chunk)) this.#take(line);
+  }
+
+  /** The stream has ended. What stands behind the last LF is no line, and a fault. */
+  end(): void {
+    const rest = this.#decoder.end();
+    if (rest === null) return;
+    this.#on.fault(rest.type === 'line' ? notJson(rest.bytes) : tooLong(rest.length));
+  }
+
+  #take(line: DecodedLine): void {
+    if (line.type === 'too_long') {
+      this.#on.fault(tooLong(line.length));
+      return;
+    }
+    const { bytes } = line;
+    if (!isUtf8(bytes)) {
+      this.#on.fault(notJson(bytes));
+      return;
+    }
+    // Without the byte order mark that some shells write in front of their first line.
+    const text = new TextDecoder().decode(bytes);
+    const trimmed = text.trim();
+    if (trimmed === '') return;
+    if (isTooDeep(bytes)) {
+      this.#on.fault({ kind: 'too_deep' });
+      return;
+    }
+    // To the parser's stream null is the end.
+    const value = trimmed === 'null' ? null : this.#parser.parse(text);
+    if (value === undefined) {
+      this.#on.fault(notJson(bytes));
+    } else if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+      this.#on.fault({ kind: 'invalid', type: null, fault: 'a line is a JSON object' });
+    } else {
+      this.#on.value(value, bytes.length);
+    }
+  }
+}
+
+/** The `ndjson` parser, given one whole line at a time: it answers from within `write`. */
+class LineParser {
+  #stream: ReturnType<typeof ndjson.parse> | null = null;
+  #value: unknown;
+
+  /** @returns the value of a line that is not `null`; undefined: it is no JSON. */
+  parse(line: string): unknown {
+    this.#stream ??= this.#open();
+    this.#value = undefined;
+    this.#stream.write(`${line}\n`);
+    const value = this.#value;
+    this.#value = undefined;
+    // What gave nothing may have ended: the next line gets a new one.
+    if (value === undefined) this.#stream = null;
+    return value;
+  }
+
+  #open(): ReturnType<typeof ndjson.parse> {
+    const stream = ndjson.parse({ strict: false });
+    stream.on('data', (value: unknown) => {
+      this.#value = value;
+    });
+    stream.on('error', () => {});
+    return stream;
+  }
+}
+
+function notJson(bytes: Uint8Array): LineFault {
+  // At most 4 bytes a character.
+  return { kind: 'not_json', text: printable(new TextDecoder().decode(bytes.subarray(0, 2000))) };
+}
+
+function tooLong(bytes: number): LineFault {
+  return { kind: 'too_long', bytes };
+}
