@@ -447,6 +447,30 @@ describe('an answer', () => {
     expect(hub.gateway.texts('ann')).toEqual(['Hi.']);
   });
 
+  test('waits too where the platform asked it of another session in the chat', async () => {
+    const hub = await new TestHub().start();
+    hub.gateway.answer = ({ request_id }) => ({
+      type: 'answered',
+      answer: {
+        type: 'command_error',
+        request_id,
+        code: 'rate_limited',
+        message: '',
+        retry_after_ms: 30_000,
+        uncertain: false,
+      },
+    });
+    await hub.tell('hello');
+    await hub.answer('Hi.');
+    hub.gateway.answer = () => undefined;
+    await hub.tell('/new');
+    await hub.tell('again');
+    await hub.answer('Yes.');
+    expect(hub.gateway.texts('ann')).not.toContain('Yes.');
+    await hub.runtime.clock.advance(30_000);
+    expect(hub.gateway.texts('ann')).toContain('Yes.');
+  });
+
   test('grows in a preview and is finished in it', async () => {
     const hub = await new TestHub().start(['ack', 'edit', 'preview']);
     await hub.tell('hello');
