@@ -105,9 +105,9 @@ export function routingOf({ routes, defaultAgent, delivery }: Config) {
   return { routes, defaultAgent, streaming: delivery.streaming };
 }
 
-/** Where commands of gateways are found beside PATH. */
+/** Where commands of gateways are found beside PATH: those that came with the server go first, since sandboxed commands may write the workspace's. */
 function binDirsOf(config: Config): string[] {
-  return [...binDirsAbove(config.workspaceRoot), ...binDirsAbove(import.meta.dirname)];
+  return [...binDirsAbove(import.meta.dirname), ...binDirsAbove(config.workspaceRoot)];
 }
 
 /** Where npm puts commands, from a folder up. */

@@ -68,6 +68,7 @@ class NodeFile implements OpenFile {
   readonly #handle: FileHandle;
   #underWay = 0;
   #onIdle: () => void = () => undefined;
+  #closing: Promise<void> | null = null;
 
   constructor(handle: FileHandle) {
     this.#handle = handle;
@@ -120,7 +121,12 @@ class NodeFile implements OpenFile {
   }
 
   /** Waits for the writes under way: their descriptor might be another file's by then. */
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    this.#closing ??= this.#closeIdle();
+    return this.#closing;
+  }
+
+  async #closeIdle(): Promise<void> {
     if (this.#underWay > 0) await new Promise<void>((resolve) => (this.#onIdle = resolve));
     await this.#handle.close();
   }

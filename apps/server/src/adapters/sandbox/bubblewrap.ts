@@ -41,6 +41,8 @@ export interface BubblewrapOptions {
   bwrap: string;
   features: BubblewrapFeatures;
   places: SandboxPlaces;
+  /** Those of `places.reserved` (`reserve`), for all launchers that are tried. */
+  reserved: ReservedFiles;
   baseEnv: Readonly<Record<string, string | undefined>>;
   isRefusedVariable: (name: string) => boolean;
 }
@@ -51,18 +53,18 @@ export function bubblewrapLauncher(options: BubblewrapOptions): Launcher {
   let keepsAlive = false;
   return {
     ownsNamespace: true,
-    prepare(request) {
-      keepsAlive ||= !request.diesWithParent;
+    async prepare(request) {
       machine ??= lookAround(options.places).catch((error: unknown) => {
         machine = null;
         throw error;
       });
-      return prepare(request, machine, options);
+      const launch = await prepare(request, machine, options);
+      if (!('fault' in launch)) keepsAlive ||= !request.diesWithParent;
+      return launch;
     },
     async close() {
       // What outlives the server could make them then.
-      const { reserved } = (await machine?.catch(() => null)) ?? {};
-      if (!keepsAlive) await reserved?.release();
+      if (!keepsAlive) await options.reserved.release();
     },
   };
 }
@@ -73,7 +75,6 @@ interface Machine {
   rules: PathRule[];
   /** Where secrets may come and go, since people write there too. */
   changingSecrets: string[];
-  reserved: ReservedFiles;
 }
 
 async function prepare(
@@ -98,7 +99,7 @@ async function prepare(
       Promise.all((request.readable ?? []).map((place) => realpath(place).catch(() => null))),
       Promise.all((request.writable ?? []).map(resolved)),
       Promise.all(machine.changingSecrets.map((place) => ruleFor(place, 'hidden'))),
-      machine.reserved.rules(),
+      options.reserved.rules(),
     ]);
     const readable = found.filter((place) => place !== null);
     const rules: PathRule[] = [
@@ -134,19 +135,51 @@ export async function checkWorkspace(places: SandboxPlaces): Promise<void> {
   const fault =
     workspace === null
       ? `sandbox.workspace: there is no folder ${places.workspace}: make it, or correct the path`
-      : (workspaceFault(workspace, await resolved(places.dataDir)) ?? (await linkFault(places)));
+      : (workspaceFault(workspace, await resolved(places.dataDir)) ??
+        (await linkFault(places, workspace)));
   if (fault !== null) throw new DuragentError('config_invalid', fault);
 }
 
+/**
+ * Makes the files of `places.reserved` that commands could make; `checkWorkspace` went before.
+ * @throws DuragentError `config_invalid` where one cannot be made.
+ */
+export async function reserve(places: SandboxPlaces): Promise<ReservedFiles> {
+  const workspace = await resolved(places.workspace);
+  const dataDir = await resolved(places.dataDir);
+  const files = await Promise.all(places.reserved.map(withoutLinks));
+  const reserved = new ReservedFiles(
+    files.filter((file) => isWithin(file, workspace) && !isWithin(file, dataDir)),
+  );
+  try {
+    await reserved.rules();
+    return reserved;
+  } catch (error) {
+    await reserved.release();
+    throw new DuragentError('config_invalid', error instanceof Error ? error.message : '');
+  }
+}
+
+/** Where a file lies or would lie, its folders followed through links; the file itself may be one. */
+async function withoutLinks(file: string): Promise<string> {
+  const folder = path.dirname(file);
+  const real = await realpath(folder).catch(() => null);
+  const base = real ?? (folder === file ? folder : await withoutLinks(folder));
+  return path.join(base, path.basename(file));
+}
+
 /** Nothing can be mounted over a link: a command could put another in its place. */
-async function linkFault({ workspace, dataDir, readOnly }: SandboxPlaces): Promise<string | null> {
+async function linkFault(
+  { dataDir, readOnly }: SandboxPlaces,
+  workspace: string,
+): Promise<string | null> {
   for (const place of [dataDir, ...readOnly]) {
-    for (let at = place; at !== workspace && isWithin(at, workspace); at = path.dirname(at)) {
+    for (let at = place; at !== path.dirname(at); at = path.dirname(at)) {
       const isLink = await lstat(at).then(
         (facts) => facts.isSymbolicLink(),
         () => false,
       );
-      if (!isLink) continue;
+      if (!isLink || !isWithin(await withoutLinks(at), workspace)) continue;
       return `${at} is a link in the folder that commands may write (sandbox.workspace), where they could put another in its place: name in duragent.yaml or by --config what it leads to, or put that there itself`;
     }
   }
@@ -172,9 +205,6 @@ async function lookAround(places: SandboxPlaces): Promise<Machine> {
   ]);
   return {
     workspace,
-    reserved: new ReservedFiles(
-      places.reserved.filter((file) => isWithin(file, workspace) && !isWithin(file, dataDir)),
-    ),
     changingSecrets: [
       ...openSecrets,
       ...places.envFolders.flatMap((folder) =>

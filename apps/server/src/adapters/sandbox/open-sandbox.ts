@@ -1,7 +1,13 @@
 import { execFile } from 'node:child_process';
 import { DuragentError } from '@duragent/protocol';
 import type { RunOutcome, Sandbox, SandboxReport } from '../../ports/sandbox.ts';
-import { bubblewrapLauncher, checkWorkspace, type SandboxPlaces } from './bubblewrap.ts';
+import {
+  bubblewrapLauncher,
+  type BubblewrapOptions,
+  checkWorkspace,
+  reserve,
+  type SandboxPlaces,
+} from './bubblewrap.ts';
 import type { BubblewrapFeatures } from './bubblewrap-arguments.ts';
 import { findProgram } from './find-program.ts';
 import { openGate } from './gate.ts';
@@ -116,7 +122,11 @@ class ProvenSandbox implements Sandbox {
   }
 
   #get(): Promise<Proven> {
-    this.#proven ??= this.#prove();
+    this.#proven ??= this.#prove().catch((error: unknown) => {
+      // What was wrong may have been put right when it is asked for again.
+      this.#proven = null;
+      throw error;
+    });
     return this.#proven;
   }
 
@@ -160,8 +170,10 @@ async function prove(
   if (bwrap !== null) {
     // A mistake of the configuration is no reason for less of a sandbox.
     await checkWorkspace(options.places);
-    const proven = await proveBubblewrap(bwrap, options, pipes, problems);
+    const reserved = await reserve(options.places);
+    const proven = await proveBubblewrap({ ...options, bwrap, reserved }, pipes, problems);
     if (proven !== null) return proven;
+    await reserved.release();
     if (options.mode === 'bubblewrap') {
       throw new DuragentError(
         'config_invalid',
@@ -178,19 +190,18 @@ async function prove(
 }
 
 async function proveBubblewrap(
-  bwrap: string,
-  options: SandboxOptions,
+  options: Omit<BubblewrapOptions, 'features'>,
   pipes: OutputPipes,
   problems: string[],
 ): Promise<Proven | null> {
-  const version = await versionOf(bwrap);
+  const version = await versionOf(options.bwrap);
   const newer = { disableUserns: isAtLeast(version, 0, 8), tmpfsSize: isAtLeast(version, 0, 7) };
   const variants: BubblewrapFeatures[] = [true, false].map((userNamespace) => ({
     ...newer,
     userNamespace,
   }));
   for (const features of variants) {
-    const launcher = bubblewrapLauncher({ ...options, bwrap, features });
+    const launcher = bubblewrapLauncher({ ...options, features });
     const test = await testSandbox(launcher, options.places, pipes);
     if (test.startFault !== null) {
       problems.push(test.startFault);

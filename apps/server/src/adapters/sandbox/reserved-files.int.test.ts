@@ -1,4 +1,4 @@
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { needs } from '../../../../../test/support/needs.ts';
@@ -8,14 +8,32 @@ import { baseEnv, testFolder } from './testing.ts';
 
 /** A sandbox whose workspace has none of the files that it reserves. */
 async function openReserving(...names: string[]) {
+  const { root, workspace } = await folders();
+  return { sandbox: await opened('bubblewrap', root, workspace, names), workspace };
+}
+
+/** A workspace and a data directory beside it. */
+async function folders() {
   const root = await testFolder();
   onTestFinished(() => rm(root, { recursive: true, force: true }));
-  const [workspace, dataDir] = [path.join(root, 'ws'), path.join(root, 'data')];
+  const workspace = path.join(root, 'ws');
   await mkdir(workspace);
-  await mkdir(dataDir);
+  await mkdir(path.join(root, 'data'));
+  return { root, workspace };
+}
+
+/** @param workspace as the configuration calls it; the names are of files in it. `levels`: what it proved to be. */
+async function opened(
+  mode: 'auto' | 'bubblewrap',
+  root: string,
+  workspace: string,
+  names: readonly string[],
+  levels: string[] = [],
+) {
+  const dataDir = path.join(root, 'data');
   const none = { homes: [], envFolders: [], hidden: [], readOnly: [] };
-  const sandbox = await openSandbox({
-    mode: 'bubblewrap',
+  return await openSandbox({
+    mode,
     places: {
       workspace,
       dataDir,
@@ -24,8 +42,8 @@ async function openReserving(...names: string[]) {
     },
     baseEnv,
     isRefusedVariable: () => false,
+    onProven: ({ level }) => levels.push(level),
   });
-  return { sandbox, workspace };
 }
 
 async function bash(sandbox: Sandbox, cwd: string, script: string): Promise<void> {
@@ -73,5 +91,44 @@ describe.skipIf(!needs('bwrap'))('a file that is reserved', () => {
     expect(await readFile(path.join(workspace, '.env'), 'utf8')).toBe('KEY=1\n');
     await sandbox[Symbol.asyncDispose]();
     expect(await readdir(workspace)).toEqual(['.env']);
+  });
+
+  test('is the same where the configuration is reached through a link', async () => {
+    const { root, workspace } = await folders();
+    await symlink(root, path.join(root, 'alias'));
+    const sandbox = await opened('bubblewrap', root, path.join(root, 'alias/ws'), ['.env']);
+    await bash(sandbox, workspace, 'echo TOKEN=1 > .env');
+    expect(await readFile(path.join(workspace, '.env'), 'utf8')).toBe('');
+    await sandbox[Symbol.asyncDispose]();
+    expect(await readdir(workspace)).toEqual([]);
+  });
+
+  test('is kept where somebody has made an empty one anew', async () => {
+    const { sandbox, workspace } = await openReserving('.env');
+    await bash(sandbox, workspace, 'true');
+    await rm(path.join(workspace, '.env'));
+    await writeFile(path.join(workspace, '.env'), '');
+    await sandbox[Symbol.asyncDispose]();
+    expect(await readdir(workspace)).toEqual(['.env']);
+  });
+
+  test('that cannot be made is a fault until it can, and never a reason for no sandbox', async () => {
+    const { root, workspace } = await folders();
+    await symlink('/nonexistent', path.join(workspace, '.env'));
+    const levels: string[] = [];
+    const sandbox = await opened('auto', root, workspace, ['.env'], levels);
+    onTestFinished(() => sandbox[Symbol.asyncDispose]());
+    const run = () =>
+      sandbox.run(
+        { argv: ['true'], cwd: workspace, env: {}, network: 'none', timeoutMs: 10_000 },
+        { signal: new AbortController().signal },
+      );
+    expect(await run()).toMatchObject({
+      end: 'not_started',
+      reason: expect.stringContaining('.env cannot be kept from commands') as unknown,
+    });
+    await rm(path.join(workspace, '.env'));
+    expect(await run()).toMatchObject({ end: 'exited', exitCode: 0 });
+    expect(levels).toEqual(['bubblewrap']);
   });
 });

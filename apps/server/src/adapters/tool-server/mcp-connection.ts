@@ -194,8 +194,9 @@ export class McpConnection {
     this.#transport = transport;
     this.#client = this.#newClient(mode);
     // The newer handshake also waits, for so long, for a stream of changes that some never open.
+    // The whole deadline is `start`'s, which says it in words.
     const { handshakeMs } = this.#deps.limits;
-    const timeout = mode === 'legacy' ? handshakeMs : handshakeMs / 4;
+    const timeout = mode === 'legacy' ? 2 * handshakeMs : handshakeMs / 4;
     await this.#client.connect(transport, { timeout });
   }
 
