@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { Drive, say, START } from '../core/session/testing.ts';
+import { answer, Drive, say, START } from '../core/session/testing.ts';
 import { BackgroundTime } from './background-time.ts';
 import { Reader, say as sayTo, TestRuntime, until } from './testing.ts';
 import { testTool } from './tools/testing.ts';
@@ -65,6 +65,22 @@ describe('the time that a turn works with nobody attached', () => {
     expect(clock.timers).toEqual([]);
     time.look(turn, true, 0);
     expect(clock.timers).toEqual([]);
+    expect(told).toEqual(['turn_1']);
+  });
+
+  test('is told of again where a tool runs behind both', () => {
+    const clock = new TwoClocks();
+    const told: string[] = [];
+    const time = new BackgroundTime(clock, new Drive().state, (turn) => told.push(turn));
+    const drive = new Drive();
+    drive.submit(START);
+    drive.submit(say('1'));
+    const call = { call: 'call_a', provider_call_id: 'a', name: 'wait', arguments: {} };
+    drive.submit((state) => answer(state, { tool_calls: [call] }));
+    const { turn } = drive.state;
+    time.look(turn && { ...turn, unattendedMs: 50_000 }, true, 10_000);
+    expect(clock.timers.map(({ ms }) => ms)).toEqual([30_000]);
+    clock.timers[0]?.callback();
     expect(told).toEqual(['turn_1']);
   });
 });

@@ -19,7 +19,7 @@ export class BackgroundTime {
 
   /**
    * @param opened the state of a log that was opened: what its turn worked since the last record counts.
-   * @param onLimit called when the turn reaches its limit, and when a tool has run on behind it for 30 s.
+   * @param onLimit called when the turn reaches its limit, and every 30 s behind it while a tool still runs.
    */
   constructor(clock: Clock, opened: SessionState, onLimit: (turn: string) => void) {
     this.#clock = clock;
@@ -47,7 +47,10 @@ export class BackgroundTime {
     this.#cancelTimer();
     if (!counts || limitMs === 0) return;
     const used = this.#ms - turn.unattendedFrom;
-    const end = [limitMs, limitMs + GRACE_MS].find((ms) => ms > used);
+    const runs = turn.calls.some(({ status }) => status === 'started');
+    // A tool that still runs behind both is told of again: nothing else ends it.
+    const again = runs ? used + GRACE_MS : undefined;
+    const end = [limitMs, limitMs + GRACE_MS].find((ms) => ms > used) ?? again;
     if (end === undefined) return;
     this.#cancelTimer = this.#clock.after(Math.ceil(end - used), () => this.#onLimit(turn.turn));
   }
