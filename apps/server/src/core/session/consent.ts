@@ -18,6 +18,8 @@ export function judgeCall(state: SessionState, input: Judged, rules: Rules): Fac
   const { turn } = state;
   const call = turn?.calls.find((one) => one.call === input.call);
   if (!turn || turn.turn !== input.turn || turn.paused || !call) return [];
+  // An operator holds the session: the policy is asked again when it goes on.
+  if (state.pausedBy !== null) return [];
   if (call.status !== 'proposed' || !mayBegin(turn, call)) return [];
   const { verdict } = input;
   switch (verdict.kind) {

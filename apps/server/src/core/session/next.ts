@@ -47,7 +47,7 @@ function owedToModel({ turn, ended, pausedBy, summary: { wanted } }: SessionStat
   return [{ type: 'summarize', key: `summarize ${wanted.upTo}`, upTo: wanted.upTo }];
 }
 
-function owedByTurn({ turn, ended }: SessionState): Effect[] {
+function owedByTurn({ turn, ended, pausedBy }: SessionState): Effect[] {
   if (!turn || ended) return [];
   const effects = turn.calls.flatMap(expiryOf);
   if (turn.paused) return effects;
@@ -74,7 +74,7 @@ function owedByTurn({ turn, ended }: SessionState): Effect[] {
         call: call.call,
         ...(hash === undefined ? {} : { hash }),
       });
-    } else if (call.status === 'proposed' && mayBegin(turn, call)) {
+    } else if (pausedBy === null && call.status === 'proposed' && mayBegin(turn, call)) {
       const key = `judge_call ${work}/${call.asks ?? 0}`;
       effects.push({ type: 'judge_call', key, turn: turn.turn, call: call.call });
     }

@@ -96,6 +96,37 @@ describe('an operator who pauses', () => {
     expect(keys(drive)).toEqual(['run_tool turn_1/call_b']);
   });
 
+  test('begins no call that is allowed while another one runs', () => {
+    const drive = begun();
+    drive.policy = (call) =>
+      call === 'call_a' ? { kind: 'run', hash: 'h', notify: null } : APPROVE;
+    drive.submit(say('1'));
+    const calls = ['a', 'b'].map((id) => ({ ...write(id), effect: 'pure' as const }));
+    drive.submit((state) => answer(state, { tool_calls: calls }));
+    drive.submit(PAUSE);
+    const { approval } = drive.last('approval_requested');
+    const decide = { type: 'decide_approval', approval, decision: 'allow_once', by: 'o' } as const;
+    expect(drive.submit(decide)).toEqual(['approval_decided']);
+    expect(drive.submit(result('a'))).toEqual(['tool_finished', 'turn_paused']);
+    expect(drive.submit(RESUME)).toEqual(['session_resumed', 'turn_resumed', 'tool_started']);
+  });
+
+  test('begins no call that the policy lets run while another one runs', () => {
+    const drive = begun();
+    const run = { kind: 'run', hash: 'h', notify: null } as const;
+    drive.policy = (call) => (call === 'call_a' ? run : null);
+    drive.submit(say('1'));
+    const calls = ['a', 'b'].map((id) => ({ ...write(id), effect: 'pure' as const }));
+    drive.submit((state) => answer(state, { tool_calls: calls }));
+    drive.submit(PAUSE);
+    expect(keys(drive)).toEqual(['run_tool turn_1/call_a']);
+    const judged = { type: 'call_judged', turn: 'turn_1', call: 'call_b', verdict: run } as const;
+    expect(drive.submit(judged)).toEqual([]);
+    expect(drive.submit(result('a'))).toEqual(['tool_finished', 'turn_paused']);
+    drive.submit(RESUME);
+    expect(keys(drive)).toEqual(['judge_call turn_1/call_b/0']);
+  });
+
   test('stops it at once where the next try of a model call waits', () => {
     const drive = begun();
     drive.submit(say('1'));

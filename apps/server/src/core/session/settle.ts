@@ -24,8 +24,7 @@ export function settle(state: SessionState, before: SessionState, rules: Rules):
     case 'failed':
       return finishTurn(state, turn, rules, 'failed', turn.error ?? undefined);
     case 'tools': {
-      const held = isRunning(turn) ? [] : hold(state, turn, rules);
-      if (held.length > 0) return held;
+      if (isHeld(state, turn, rules)) return isRunning(turn) ? [] : hold(state, turn, rules);
       const isCalled = turn.queue === 'interrupt' && state.pending.length > 0;
       if (isCalled && isBetweenCalls(turn)) return stopTurn(state, rules, undefined, 'interrupted');
       return isBetweenCalls(turn) && isLeft(state, turn, rules)
@@ -61,6 +60,11 @@ function passSafePoint(state: SessionState, turn: OpenTurn, rules: Rules): Facts
     return finishTurn(state, turn, rules, 'interrupted');
   }
   return isLeft(state, turn, rules) ? [pause(turn, 'disconnected')] : [];
+}
+
+/** Whether the turn is to begin nothing more. */
+function isHeld(state: SessionState, turn: OpenTurn, rules: Rules): boolean {
+  return state.pausedBy !== null || isBeyondLimit(state, turn, rules);
 }
 
 /** Stops the turn where an operator holds the session, or where it worked alone for as long as it may. */
