@@ -28,6 +28,11 @@ export function isBeyondLimit(
   return ms - turn.unattendedFrom >= maxBackgroundMs + graceMs;
 }
 
+/** Whether the turn is to begin nothing more: an operator holds the session, or it has worked alone for as long as it may. */
+export function isHeld(state: SessionState, turn: OpenTurn, rules: Rules): boolean {
+  return state.pausedBy !== null || isBeyondLimit(state, turn, rules);
+}
+
 /** The turn is paused until somebody comes or writes, and people are told so: once, also where the log is cut between. */
 export function pauseAtLimit(state: SessionState, turn: OpenTurn, rules: Rules): Facts {
   const paused = {

@@ -1,4 +1,5 @@
 import { visible } from '@duragent/protocol';
+import { isHeld } from './background.ts';
 import { askQuestion } from './consent.ts';
 import type { Facts } from './facts.ts';
 import type { Rules } from './rules.ts';
@@ -24,7 +25,7 @@ export function closeCutCalls(
   return turn.calls
     .filter((call) => isCut(call, openedSeq))
     .map((call) =>
-      repeats(turn, call, openedSeq)
+      repeats(state, turn, call, openedSeq, rules)
         ? startCall(turn, call, call.hash, rules)
         : closeCall(state, turn, call, outputs[call.call], rules),
     );
@@ -42,8 +43,15 @@ export function endStartedCalls(
     .map((call) => closeCall(state, turn, call, outputs[call.call], rules));
 }
 
-/** Whether a call that was cut is run again. */
-export function repeats(turn: OpenTurn, call: OpenCall, openedSeq: number): boolean {
+/** Whether a call that was cut is run again: not in a turn that is to begin nothing more. */
+export function repeats(
+  state: SessionState,
+  turn: OpenTurn,
+  call: OpenCall,
+  openedSeq: number,
+  rules: Rules,
+): boolean {
+  if (isHeld(state, turn, rules)) return false;
   const isHarmless = call.onInterrupt === 'retry' && call.effect !== 'effectful';
   // What it has told needs no telling again.
   return isCut(call, openedSeq) && isHarmless && !call.told && turn.crashes < MAX_CRASH_RESUMES;

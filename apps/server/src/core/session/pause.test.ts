@@ -234,6 +234,17 @@ describe('a server that dies or stops while a session is paused', () => {
     expect(keys(tool)).toEqual(['run_tool turn_1/call_b']);
   });
 
+  test('runs nothing again, also not what may be', () => {
+    const drive = begun();
+    drive.submit(say('1'));
+    const retried = { ...write('a'), effect: 'pure', on_interrupt: 'retry' } as const;
+    drive.submit((state) => answer(state, { tool_calls: [retried] }));
+    drive.submit(PAUSE);
+    expect(drive.crash()).toEqual(['tool_finished', 'turn_paused']);
+    expect(drive.last('tool_finished').outcome).toBe('unknown');
+    expect(drive.recover()).toEqual([]);
+  });
+
   test('stops what a stop of the server had parked', () => {
     const drive = calling('a', 'b');
     drive.submit(PAUSE);

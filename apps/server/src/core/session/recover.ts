@@ -29,7 +29,7 @@ export function recover(
   if (turn.paused === 'drain') return [...facts, resume(turn, 'drain', cut)];
   if (turn.paused) return facts;
   if (turn.phase === 'tools') {
-    const isRepeated = turn.calls.some((call) => repeats(turn, call, openedSeq));
+    const isRepeated = turn.calls.some((call) => repeats(state, turn, call, openedSeq, rules));
     // Counted like a cut model call: what kills the server is not repeated for ever.
     if (isRepeated) facts.push(resume(turn, 'crash'));
     return [...facts, ...closeCutCalls(state, turn, openedSeq, outputs, rules)];

@@ -1,5 +1,5 @@
 import type { PauseReason } from '@duragent/protocol';
-import { isBeyondLimit, isLeft, pauseAtLimit } from './background.ts';
+import { isBeyondLimit, isHeld, isLeft, pauseAtLimit } from './background.ts';
 import { dropExcess } from './deliveries.ts';
 import { waitsForPeople } from './evolve-calls.ts';
 import type { Facts } from './facts.ts';
@@ -60,11 +60,6 @@ function passSafePoint(state: SessionState, turn: OpenTurn, rules: Rules): Facts
     return finishTurn(state, turn, rules, 'interrupted');
   }
   return isLeft(state, turn, rules) ? [pause(turn, 'disconnected')] : [];
-}
-
-/** Whether the turn is to begin nothing more. */
-function isHeld(state: SessionState, turn: OpenTurn, rules: Rules): boolean {
-  return state.pausedBy !== null || isBeyondLimit(state, turn, rules);
 }
 
 /** Stops the turn where an operator holds the session, or where it worked alone for as long as it may. */
