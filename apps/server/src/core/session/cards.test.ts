@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { next } from './next.ts';
 import type { CallVerdict } from './session-input.ts';
+import { MAX_DELIVERIES } from './state.ts';
 import { answer, Drive, say, START } from './testing.ts';
 
 const APPROVE: CallVerdict = {
@@ -145,6 +146,19 @@ describe('a card', () => {
     send(drive, '7', 'dead');
     expect(owedTo(drive, '7')).toBeUndefined();
     expect(drive.state.dead).toEqual([]);
+  });
+
+  test('is given up before what says something, where too much waits', () => {
+    const drive = asked(APPROVE);
+    send(drive, '7', { message: 'm1' });
+    send(drive, '-100', { message: 'm2' });
+    for (let n = 1; n <= MAX_DELIVERIES / 2; n += 1) {
+      drive.submit({ type: 'notify', text: `${n}`, idempotency: `${n}`, chats: null });
+    }
+    const owed = drive.state.deliveries.map(({ out }) => out);
+    expect(owed).toHaveLength(MAX_DELIVERIES);
+    decide(drive);
+    expect(drive.state.deliveries.map(({ out }) => out)).toEqual(owed);
   });
 
   test('in a chat that has left the session is edited, too', () => {

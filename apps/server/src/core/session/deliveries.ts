@@ -226,17 +226,20 @@ export function closeCutDeliveries(state: SessionState, openedSeq: number): Fact
     }));
 }
 
-/** The oldest deliveries beyond what a session may owe are dead; one that is being sent is not. */
+/**
+ * The oldest deliveries beyond what a session may owe are dead, what only closes cards before what
+ * says something; one that is being sent is not.
+ */
 export function dropExcess(state: SessionState): Facts {
   const excess = state.deliveries.length - MAX_DELIVERIES;
   if (excess <= 0) return [];
-  return state.deliveries
-    .filter((open) => open.status !== 'started')
-    .slice(0, excess)
-    .map((open) =>
-      deadFact(open, {
-        code: 'outbox_full',
-        message: `More than ${MAX_DELIVERIES} deliveries of this session wait; the oldest was given up.`,
-      }),
-    );
+  const idle = state.deliveries.filter((open) => open.status !== 'started');
+  const edits = idle.filter((open) => open.edits !== undefined);
+  const said = idle.filter((open) => open.edits === undefined);
+  return [...edits, ...said].slice(0, excess).map((open) =>
+    deadFact(open, {
+      code: 'outbox_full',
+      message: `More than ${MAX_DELIVERIES} deliveries of this session wait; the oldest was given up.`,
+    }),
+  );
 }
