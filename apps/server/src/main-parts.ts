@@ -52,7 +52,9 @@ export async function openParts(
       desk: schedules,
       timezone,
     },
-    chatsOf: (session) => sessions.summary(session).chats.filter(({ bound }) => bound),
+    chatsOf: (session) =>
+      sessions.opened(session)?.heardIn ??
+      sessions.summary(session).chats.filter(({ bound }) => bound),
     gateways,
   }));
   const sessions: SessionRegistry = openSessions(config, { ...deps, storage, models, tools, hub });

@@ -65,7 +65,7 @@ export interface ToolParts {
   artifacts: ArtifactStore;
   sessions: () => SessionRegistry;
   schedules: Omit<ScheduleToolDeps, 'chatsOf'>;
-  /** The chats that show a session. */
+  /** The chats that hear what the open turn of a session says. */
   chatsOf: (session: string) => readonly ChatAddress[];
   /** Names of the gateways there are. */
   gateways: () => readonly string[];

@@ -7,7 +7,7 @@ import type {
   MessageAccepted,
   SessionView,
 } from '@duragent/protocol';
-import { boundChats } from '../core/session/deliveries.ts';
+import { boundChats, heardIn } from '../core/session/deliveries.ts';
 import { chatOf } from '../core/session/receive.ts';
 import type { ChatBinding, SessionInput } from '../core/session/session-input.ts';
 import type { Chat, SessionState } from '../core/session/state.ts';
@@ -79,6 +79,11 @@ export class SessionActor {
   /** The chats that are bound to it. */
   get chats(): readonly Chat[] {
     return boundChats(this.#state);
+  }
+
+  /** The chats that hear what its open turn says. */
+  get heardIn(): readonly Chat[] {
+    return heardIn(this.#state);
   }
 
   /** What people set in it. */

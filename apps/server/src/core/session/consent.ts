@@ -1,6 +1,6 @@
 import type { Delivery, InlineKeyboard } from '@duragent/protocol';
 import { chatKey } from './chat-key.ts';
-import { boundChats, deliveriesTo, deliveryTo, textParts, withOthers } from './deliveries.ts';
+import { deliveriesTo, deliveryTo, heardIn, textParts } from './deliveries.ts';
 import { derivedId, outId } from './derived-id.ts';
 import { mayBegin } from './evolve-calls.ts';
 import type { Facts } from './facts.ts';
@@ -115,7 +115,7 @@ export function freeQuestion({ turn }: SessionState): OpenCall | undefined {
 /** A call that the policy wants people to know of; nothing where they do, and the log was cut behind that. */
 function tell(state: SessionState, call: OpenCall, text: string | null, rules: Rules): Facts {
   if (text === null || call.told) return [];
-  const deliveries = deliveriesTo(boundChats(state), { text, format: 'text' }, rules, {
+  const deliveries = deliveriesTo(heardIn(state), { text, format: 'text' }, rules, {
     out: (chat) => outId(call.call, `notify/${chatKey(chat)}`),
   });
   return [{ type: 'notice', text, call: call.call, deliveries }];
@@ -145,7 +145,7 @@ function requestApproval(
     expires_at: expiryOf(rules.approvalTimeoutMs || null, rules),
     deliveries: [],
   };
-  const deliveries = withOthers(boundChats(state), turn.deliverTo).map((chat) => {
+  const deliveries = heardIn(state).map((chat) => {
     const out = outId(call.call, `approval/${asks}/${chatKey(chat)}`);
     return approvalCard(request, chat, file, rules, { out, replyTo: turn.replyTo });
   });
@@ -203,15 +203,10 @@ export function askQuestion(
   const keyboard = choices?.map((choice, i) => [
     { text: choice, data: `/answer ${question} ${i + 1}` },
   ]);
-  const cards = deliveriesTo(
-    withOthers(boundChats(state), turn.deliverTo),
-    { text: spokenText(asked), format: 'text' },
-    rules,
-    {
-      out: (chat) => outId(call.call, `question/${chatKey(chat)}`),
-      replyTo: turn.replyTo,
-    },
-  );
+  const cards = deliveriesTo(heardIn(state), { text: spokenText(asked), format: 'text' }, rules, {
+    out: (chat) => outId(call.call, `question/${chatKey(chat)}`),
+    replyTo: turn.replyTo,
+  });
   const deliveries = cards.map((card) => (keyboard ? { ...card, keyboard } : card));
   return { ...asked, deliveries };
 }

@@ -23,6 +23,11 @@ export function boundChats(state: SessionState): Chat[] {
   return state.chats.filter((chat) => chat.bound);
 }
 
+/** The chats that hear what the open turn says: those that are shown the session, and those the turn was begun for. */
+export function heardIn(state: SessionState): Chat[] {
+  return withOthers(boundChats(state), state.turn?.deliverTo ?? []);
+}
+
 /** These chats, and others that may be of no session. */
 export function withOthers(chats: readonly Chat[], others: readonly ChatAddress[]): Chat[] {
   const known = new Set(chats.map(chatKey));

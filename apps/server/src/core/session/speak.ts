@@ -1,5 +1,5 @@
 import { chatKey } from './chat-key.ts';
-import { boundChats, deliveriesTo, stepOut, withOthers } from './deliveries.ts';
+import { boundChats, deliveriesTo, heardIn, stepOut, withOthers } from './deliveries.ts';
 import { outId } from './derived-id.ts';
 import type { Facts } from './facts.ts';
 import { findMessage } from './receive.ts';
@@ -54,7 +54,7 @@ export function tellByCall(
 ): Facts {
   const open = state.turn?.turn === turn && state.turn.calls.find((one) => one.call === call);
   if (!open || open.status !== 'started' || open.told) return [];
-  const to = chats ? withOthers([], chats) : boundChats(state);
+  const to = chats ? withOthers([], chats) : heardIn(state);
   const deliveries = deliveriesTo(to, { text, format: 'markdown' }, rules, {
     out: (chat) => outId(call, `tell/${chatKey(chat)}`),
   });

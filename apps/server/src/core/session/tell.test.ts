@@ -112,6 +112,20 @@ test('wherever the server is killed, it is told once', () => {
   }
 });
 
+test('a turn that was begun for a chat of no session tells that one, by the policy and by its calls', () => {
+  const drive = new Drive();
+  drive.submit(START);
+  drive.policy = () => ({ kind: 'run', hash: 'h', notify: 'it runs' });
+  drive.submit(say('1', { source: { kind: 'schedule' }, deliver_to: [other] }));
+  const call = { call: 'call_a', provider_call_id: 'a', name: 'notify_user', arguments: {} };
+  drive.submit((state) => answer(state, { content: [], tool_calls: [call] }));
+  tell(drive);
+  expect(notices(drive).map(({ deliveries }) => deliveries.map((one) => one.chat_id))).toEqual([
+    ['-100'],
+    ['-100'],
+  ]);
+});
+
 test('what the policy tells of a call is not what the call tells', () => {
   const drive = new Drive();
   drive.submit(START);

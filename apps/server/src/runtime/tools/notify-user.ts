@@ -6,7 +6,7 @@ import type { Tool, ToolResult } from '../../ports/tool.ts';
 import type { SessionActor } from '../session-actor.ts';
 
 export interface NotifyToolDeps {
-  /** The chats that show a session. */
+  /** The chats that hear what the open turn of a session says. */
   chatsOf: (session: string) => readonly ChatAddress[];
   /** Names of the gateways there are. */
   gateways: () => readonly string[];
