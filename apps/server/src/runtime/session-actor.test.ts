@@ -328,6 +328,28 @@ describe('a reader', () => {
   });
 });
 
+describe('a turn that everyone left', () => {
+  test('is let go on by nobody in a server that stops', async () => {
+    const runtime = new TestRuntime({ settings: { onDisconnect: 'pause' } });
+    const actor = await runtime.create();
+    const reader = new Reader(actor);
+    await ticks();
+    await say(actor, 'one');
+    await reader.leave();
+    await runtime.clock.advance(5_000);
+    await say(actor, 'two');
+    (await runtime.model.call(1)).done('first');
+    await until(() => actor.view().status === 'paused');
+    actor.refuseMessages();
+    const back = new Reader(actor);
+    await ticks();
+    await expect(actor.resume('http:owner')).rejects.toMatchObject({ code: 'draining' });
+    expect(back.events.at(-1)).toBe('turn_paused');
+    expect(actor.view().turn_state).toBe('paused');
+    await back.leave();
+  });
+});
+
 describe('a turn that everyone left and a message resumed', () => {
   test('goes on to its end: nobody left it again', async () => {
     const runtime = new TestRuntime({ settings: { onDisconnect: 'pause' } });

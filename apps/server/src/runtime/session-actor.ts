@@ -265,8 +265,13 @@ export class SessionActor {
     await this.#control({ type: 'pause', by });
   }
 
-  /** Lets a session go on that was paused, and its turn where that waits for somebody. */
+  /**
+   * Lets a session go on that was paused, and its turn where that waits for somebody.
+   * @throws DuragentError draining, session_ended, session_quarantined.
+   */
   async resume(by: string): Promise<void> {
+    // What goes on would be ended at once.
+    if (this.#intake.isShut) throw stopping();
     await this.start();
     // Whoever left it before: it goes on for whoever resumes it.
     this.#audience.heard();
@@ -290,11 +295,12 @@ export class SessionActor {
   /** Takes no more messages. */
   refuseMessages(): void {
     this.#intake.shut();
+    this.#audience.shut();
   }
 
   /** Parks an open turn so that the next start goes on with it. */
   async drain(): Promise<void> {
-    this.#intake.shut();
+    this.refuseMessages();
     await this.#reconciler.drain();
   }
 

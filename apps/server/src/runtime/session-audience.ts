@@ -53,6 +53,7 @@ export class SessionAudience {
   #readers = 0;
   /** Chats that can be reached, as the attendance knows them. */
   #chatsPresent = 0;
+  #isShut = false;
 
   constructor(session: Followed) {
     this.#session = session;
@@ -97,7 +98,7 @@ export class SessionAudience {
 
   /** The chats' gateways have come or gone, or other chats show it. */
   presenceChanged(): void {
-    const { journal, shown, feed, submit } = this.#session;
+    const { journal, shown, feed } = this.#session;
     const { turn } = journal.now.state;
     const present = shown.present(journal.now.state);
     if (present === this.#chatsPresent) return;
@@ -106,7 +107,7 @@ export class SessionAudience {
     this.#attendance.setChats(present, turn?.turn ?? null);
     this.watchBackground();
     feed.clients = this.clients;
-    if (came && waitsForSomebody(journal.now.state)) submit({ type: 'attach' });
+    if (came) this.#letGoOn();
   }
 
   /**
@@ -152,6 +153,11 @@ export class SessionAudience {
     }
   }
 
+  /** Whoever comes lets no turn go on any more. */
+  shut(): void {
+    this.#isShut = true;
+  }
+
   /** Nobody's leaving counts any more. */
   close(): void {
     this.#attendance.close();
@@ -159,11 +165,16 @@ export class SessionAudience {
   }
 
   #enter(): void {
-    const { journal, feed, submit } = this.#session;
     this.#attendance.enter();
     this.watchBackground();
-    feed.clients = this.clients;
-    if (waitsForSomebody(journal.now.state)) submit({ type: 'attach' });
+    this.#session.feed.clients = this.clients;
+    this.#letGoOn();
+  }
+
+  /** Somebody has come: a turn that waits for that goes on, but not in a server that stops. */
+  #letGoOn(): void {
+    const { journal, submit } = this.#session;
+    if (!this.#isShut && waitsForSomebody(journal.now.state)) submit({ type: 'attach' });
   }
 
   #leave(): void {
