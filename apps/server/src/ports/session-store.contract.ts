@@ -156,6 +156,14 @@ export function sessionStoreContract(name: string, makeHarness: () => Promise<St
         expect(linesOf((await reopened(log)).records)).toEqual(lines);
       });
 
+      test('a log that is abandoned takes no more, and what it has stays', async () => {
+        const log = await created(1);
+        log.abandon(new DuragentError('epoch_lost', 'Another server took over.'));
+        await expect(log.append([message(2)], 1)).rejects.toEqual(refusal('epoch_lost'));
+        await expect(log.writeSnapshot({}, 1, 1)).rejects.toEqual(refusal('epoch_lost'));
+        expect((await reopened(log)).records).toHaveLength(1);
+      });
+
       test('no events are no append', async () => {
         const log = await created(1);
         expect(await log.append([], 1)).toEqual([]);

@@ -1,4 +1,4 @@
-import type { SessionEvent, StoredEvent } from '@duragent/protocol';
+import type { DuragentError, SessionEvent, StoredEvent } from '@duragent/protocol';
 import type { SessionSummary } from '../core/session/summary.ts';
 
 /** One durable record: the event, and the line that holds it (with its CRC, without the LF). */
@@ -50,6 +50,11 @@ export interface SessionLog {
    * meanwhile. When it fails the one before still counts.
    */
   writeSnapshot(state: unknown, seq: number, windowSeq: number): Promise<void>;
+  /**
+   * Begins no write any more, because another process may own the log: appends that have not begun
+   * reject with `error`, and so do all later ones. What is under way ends. Closes nothing.
+   */
+  abandon(error: DuragentError): void;
   /**
    * Waits for what is under way, closes the files and keeps the summary for listings; null: the next start opens it, unless the
    * log is quarantined or a write of it failed: then, and with null, the next start has to open it.

@@ -1,3 +1,4 @@
+import { DuragentError } from '@duragent/protocol';
 import { describe, expect, test } from 'vitest';
 import { memorySessionStore } from '../adapters/session-store/memory.ts';
 import { next } from '../core/session/next.ts';
@@ -5,7 +6,7 @@ import type { DeliveryEnd, SessionInput } from '../core/session/session-input.ts
 import { initialState } from '../core/session/state.ts';
 import { START, testRules } from '../core/session/testing.ts';
 import { emptyWindow } from '../core/session/window.ts';
-import { SESSION } from '../ports/session-store.testing.ts';
+import { message, SESSION } from '../ports/session-store.testing.ts';
 import type { SessionLog } from '../ports/session-store.ts';
 import { SessionJournal } from './session-journal.ts';
 
@@ -50,6 +51,16 @@ async function record(end: DeliveryEnd): Promise<string[]> {
   await submit({ type: 'deliver_end', out, part, attempt, ...end });
   return waits.slice(waits.indexOf('delivery_started'));
 }
+
+test('an abandoned session abandons its log', async () => {
+  const created = await memorySessionStore().create(SESSION);
+  const opened = { log: created, state: initialState(), window: emptyWindow(), snapshotSeq: 0 };
+  const told = { decided: () => undefined, durable: () => undefined, failed: () => undefined };
+  const onFailure = () => undefined;
+  const journal = new SessionJournal({ ...opened, torn: null, onFailure }, { clock, log }, told);
+  journal.abandon(new DuragentError('epoch_lost', 'Another server took over.'));
+  await expect(created.append([message(1)], 0)).rejects.toMatchObject({ code: 'epoch_lost' });
+});
 
 describe('what is recorded of a delivery', () => {
   test('may wait for the next record where it was done', async () => {

@@ -137,6 +137,7 @@ export class SessionJournal {
   abandon(why: DuragentError): void {
     this.#failure ??= why;
     this.#over.abort();
+    this.#log.abandon(why);
   }
 
   /** Takes nothing more at once; resolves when all is on disk, with its snapshot, and the log is let go. */

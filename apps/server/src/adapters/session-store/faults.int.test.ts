@@ -1,7 +1,7 @@
 import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import type { DuragentError } from '@duragent/protocol';
+import { DuragentError } from '@duragent/protocol';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { message, messages, OTHER, SESSION, summaryOf } from '../../ports/session-store.testing.ts';
 import type { SessionLog, SessionStore } from '../../ports/session-store.ts';
@@ -90,6 +90,17 @@ test('closing waits for an append that may wait, which then does not', async () 
   await log.close(summaryOf(SESSION, 2));
   await waiting;
   expect(await foundByNextProcess()).toEqual([1, 2]);
+});
+
+test('an append that waits is refused, and never written, where its log is abandoned', async () => {
+  const log = await created(1);
+  files.calls.length = 0;
+  const waiting = log.append([message(2)], 1, { mayWaitMs: 1 });
+  log.abandon(new DuragentError('epoch_lost', 'Another server took over.'));
+  await expect(waiting).rejects.toMatchObject({ code: 'epoch_lost' });
+  await log.close(summaryOf(SESSION, 1));
+  expect(files.count('write', LOG)).toBe(0);
+  expect(await foundByNextProcess()).toEqual([1]);
 });
 
 test('an append that may wait fails with the one whose sync it shares', async () => {

@@ -126,6 +126,16 @@ export class LogFile implements SessionLog {
     this.#flushing ??= this.#flush();
   }
 
+  abandon(error: DuragentError): void {
+    clearTimeout(this.#later);
+    this.#later = undefined;
+    this.#failure ??= error;
+    const refused = this.#waiting;
+    this.#waiting = [];
+    this.#waitingLength = 0;
+    for (const { reject } of refused) reject(error);
+  }
+
   #assertWritable(): void {
     if (this.#closing) throw closedError(this.session);
     if (this.#failure) {
@@ -170,6 +180,7 @@ export class LogFile implements SessionLog {
       await this.#host.beforeFirstAppend(this.session);
       this.#announced = true;
     }
+    if (this.#failure) throw this.#failure; // abandoned meanwhile
     const bytes = Buffer.from(group.map(({ text }) => text).join(''));
     const failed = await appendDurably(this.#file, bytes, this.#end.offset);
     if (failed) {

@@ -124,6 +124,7 @@ class MemoryLog implements SessionLog {
   readonly #release: (session: string) => void;
   #accepted: Chain;
   #closed = false;
+  #failure: DuragentError | null = null;
 
   constructor(
     session: string,
@@ -162,6 +163,10 @@ class MemoryLog implements SessionLog {
     return records;
   }
 
+  abandon(error: DuragentError): void {
+    this.#failure ??= error;
+  }
+
   async read(after: number, limit: number): Promise<StoredRecord[]> {
     this.#assertOpen();
     const from = Math.max(after, 0);
@@ -192,7 +197,8 @@ class MemoryLog implements SessionLog {
   async close(summary: SessionSummary | null): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    if (!this.quarantine && summary) this.#kept.summary = structuredClone(summary);
+    if (!this.quarantine && !this.#failure && summary)
+      this.#kept.summary = structuredClone(summary);
     this.#release(this.session);
   }
 
@@ -206,6 +212,7 @@ class MemoryLog implements SessionLog {
 
   #assertWritable(): void {
     this.#assertOpen();
+    if (this.#failure) throw this.#failure;
     if (!this.quarantine) return;
     throw new DuragentError(
       'session_quarantined',
