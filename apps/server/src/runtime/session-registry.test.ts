@@ -1,6 +1,7 @@
 import { DuragentError } from '@duragent/protocol';
 import { describe, expect, test } from 'vitest';
 import { Reader, say, storeOf, testAgent, TestRuntime, ticks, until } from './testing.ts';
+import { askUserTool } from './tools/ask-user.ts';
 
 const origin = { kind: 'http' } as const;
 
@@ -90,6 +91,25 @@ describe('a start after a kill', () => {
       'turn_finished',
     ]);
     await reader.leave();
+  });
+
+  test('lets a turn go on whose answer was all that the log kept', async () => {
+    const runtime = new TestRuntime({ tools: [askUserTool] });
+    const actor = await runtime.create();
+    await say(actor, 'hi');
+    (await runtime.model.call(1)).done('', [
+      { name: 'ask_user', arguments: { question: 'Which?' } },
+    ]);
+    await until(() => actor.view().turn_state === 'waiting_input');
+    await say(actor, 'blue');
+    const kept = runtime.disk.get(actor.session);
+    const answered = kept?.lines.findIndex((line) => line.includes('"question_answered"')) ?? 0;
+    kept?.lines.splice(answered);
+    await runtime.restart();
+    const call = await runtime.model.call(1);
+    expect(call.signal.aborted).toBe(false);
+    call.done('It is blue.');
+    await until(() => runtime.sessions.view(actor.session).turn_state === 'idle');
   });
 
   test('leaves a parked turn parked, and lists every session', async () => {

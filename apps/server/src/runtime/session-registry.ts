@@ -121,12 +121,14 @@ export class SessionRegistry {
       this.#parked.push(actor);
       return;
     }
-    if (opened.state.turn) report.parked += 1;
     try {
       await actor.start();
+      // Its recovery found what it waited for, as an answer that the log was cut behind.
+      if (actor.hasWork) return;
     } catch (error) {
       this.#deps.log.error({ session: actor.session, err: error }, 'session not recovered');
     }
+    if (opened.state.turn) report.parked += 1;
     await this.#close(actor);
   }
 
