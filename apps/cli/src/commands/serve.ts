@@ -37,8 +37,9 @@ export async function serve(context: CliContext, options: ServeOptions): Promise
   if (options.ephemeral === undefined) await takeOver(context, config.dataDir);
   if (options.detach === true) return await detach(context, options, config.dataDir);
 
-  // Garbage is collected when the heap has grown by a fifth; by itself V8 lets it grow to a multiple.
-  v8.setFlagsFromString('--heap-growing-percent=20');
+  // Garbage is collected when the heap has grown so far; by itself V8 lets it grow to a multiple. Less costs
+  // time: at 20 a turn beside 64 others took 15 % more CPU.
+  v8.setFlagsFromString('--heap-growing-percent=60');
   // The server outlives whoever reads its output.
   for (const out of [context.stdout, context.stderr]) {
     out.removeAllListeners('error');
