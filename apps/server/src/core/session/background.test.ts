@@ -1,25 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { next } from './next.ts';
 import { hasTurn } from './summary.ts';
-import { answer, Drive, failure, say, START } from './testing.ts';
+import { answer, Drive, failure, result, say, START, write } from './testing.ts';
 
 const LIMIT = 60_000;
-const write = (id: string) => ({
-  call: `call_${id}`,
-  provider_call_id: id,
-  name: 'write',
-  arguments: {},
-  effect: 'effectful' as const,
-  on_interrupt: 'tell_model' as const,
-});
-const result = (id: string) => ({
-  type: 'tool_result' as const,
-  turn: 'turn_1',
-  call: `call_${id}`,
-  outcome: 'ok' as const,
-  content: '',
-  details: {},
-});
 const REACHED = { type: 'background_limit', turn: 'turn_1' } as const;
 const keys = (drive: Drive): string[] => next(drive.state).map((effect) => effect.key);
 

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { next } from './next.ts';
 import type { CallVerdict } from './session-input.ts';
 import { MAX_DELIVERIES } from './state.ts';
-import { answer, Drive, say, START } from './testing.ts';
+import { answer, dm, Drive, group, say, START } from './testing.ts';
 
 const APPROVE: CallVerdict = {
   kind: 'approve',
@@ -13,16 +13,6 @@ const APPROVE: CallVerdict = {
   always: 'bash:git push',
 };
 const ASK: CallVerdict = { kind: 'ask', text: 'Which?', choices: ['red', 'blue'], timeoutMs: 1000 };
-const dm = {
-  gateway: 'telegram',
-  account: 'telegram',
-  chat_id: '7',
-  chat_type: 'dm' as const,
-  peer: '7',
-  inbox: 0,
-  by: 'server',
-};
-const group = { ...dm, chat_id: '-100', chat_type: 'group' as const };
 
 /** A turn that has asked people in two chats. */
 function asked(verdict: CallVerdict): Drive {

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { next } from './next.ts';
 import type { CallVerdict } from './session-input.ts';
 import { isSpoken, spokenText } from './spoken-text.ts';
-import { answer, Drive, fold, say, START } from './testing.ts';
+import { answer, dm, Drive, fold, group, say, START } from './testing.ts';
 
 const MINUTE = 60_000;
 const APPROVE: CallVerdict = {
@@ -15,16 +15,6 @@ const APPROVE: CallVerdict = {
   always: 'bash:git push',
 };
 const ASK: CallVerdict = { kind: 'ask', text: 'Which colour?', timeoutMs: null };
-const dm = {
-  gateway: 'telegram',
-  account: 'telegram',
-  chat_id: '7',
-  chat_type: 'dm' as const,
-  peer: '7',
-  inbox: 0,
-  by: 'server',
-};
-const group = { ...dm, chat_id: '-100', chat_type: 'group' as const };
 
 /** A turn whose model asked for one call, with the policy's word about it. */
 function asked(verdict: CallVerdict, rules: ConstructorParameters<typeof Drive>[0] = {}): Drive {

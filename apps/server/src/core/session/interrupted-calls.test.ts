@@ -2,17 +2,8 @@ import { describe, expect, test } from 'vitest';
 import { waitsForPeople } from './evolve-calls.ts';
 import { next } from './next.ts';
 import { spokenText } from './spoken-text.ts';
-import { answer, Drive, say, START } from './testing.ts';
+import { answer, dm, Drive, say, START } from './testing.ts';
 
-const chat = {
-  gateway: 'telegram',
-  account: 'telegram',
-  chat_id: '7',
-  chat_type: 'dm' as const,
-  peer: '7',
-  inbox: 0,
-  by: 'server',
-};
 const call = (id: string, args: unknown = { command: 'make deploy' }) => ({
   call: `call_${id}`,
   provider_call_id: id,
@@ -31,7 +22,7 @@ function running(
   const limits = () => ({ maxLength: 4000, unit: 'utf16' as const });
   drive.rules = { ...drive.rules, delivery: { ...drive.rules.delivery, limits } };
   drive.submit(START);
-  drive.submit({ type: 'bind', chat });
+  drive.submit({ type: 'bind', chat: dm });
   drive.submit(say('1'));
   drive.submit((state) => answer(state, { content: [], tool_calls: calls as never }));
   expect(drive.last('tool_started')).toMatchObject({ call: 'call_a', on_interrupt: 'ask' });

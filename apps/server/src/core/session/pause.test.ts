@@ -1,25 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { next } from './next.ts';
-import { answer, Drive, failure, say, START } from './testing.ts';
+import { answer, Drive, failure, result, say, START, write } from './testing.ts';
 import type { CallVerdict } from './session-input.ts';
 import { hasTurn, hasWork, summarize } from './summary.ts';
 
-const EFFECTFUL = { effect: 'effectful', on_interrupt: 'tell_model' } as const;
-const write = (id: string) => ({
-  call: `call_${id}`,
-  provider_call_id: id,
-  name: 'write',
-  arguments: {},
-  ...EFFECTFUL,
-});
-const result = (id: string) => ({
-  type: 'tool_result' as const,
-  turn: 'turn_1',
-  call: `call_${id}`,
-  outcome: 'ok' as const,
-  content: '',
-  details: {},
-});
 const APPROVE: CallVerdict = {
   kind: 'approve',
   hash: 'h',

@@ -1,22 +1,13 @@
 import { expect, test } from 'vitest';
-import { answer, Drive, say, START } from './testing.ts';
+import { answer, dm, Drive, say, START } from './testing.ts';
 
-const chat = {
-  gateway: 'telegram',
-  account: 'telegram',
-  chat_id: '7',
-  chat_type: 'dm' as const,
-  peer: '7',
-  inbox: 0,
-  by: 'server',
-};
 const other = { gateway: 'telegram', account: 'telegram', chat_id: '-100' };
 
 /** A call that is under way, and may tell people something. */
 function started(): Drive {
   const drive = new Drive();
   drive.submit(START);
-  drive.submit({ type: 'bind', chat });
+  drive.submit({ type: 'bind', chat: dm });
   drive.submit(say('1'));
   const call = {
     call: 'call_a',

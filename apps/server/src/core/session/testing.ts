@@ -58,6 +58,18 @@ export const START: SessionInput = {
   labels: {},
 };
 
+/** A direct chat to bind, and a group. */
+export const dm = {
+  gateway: 'telegram',
+  account: 'telegram',
+  chat_id: '7',
+  chat_type: 'dm' as const,
+  peer: '7',
+  inbox: 0,
+  by: 'server',
+};
+export const group = { ...dm, chat_id: '-100', chat_type: 'group' as const };
+
 const text = (value: string): TextPart[] => [{ type: 'text', text: value }];
 
 export function say(id: string, change: Partial<Extract<SessionInput, { type: 'receive' }>> = {}) {
@@ -106,6 +118,26 @@ export function failure(
     ...change,
   };
 }
+
+/** A call with an effect that a model asks for. */
+export const write = (id: string) => ({
+  call: `call_${id}`,
+  provider_call_id: id,
+  name: 'write',
+  arguments: {},
+  effect: 'effectful' as const,
+  on_interrupt: 'tell_model' as const,
+});
+
+/** What such a call of the first turn ends in. */
+export const result = (id: string) => ({
+  type: 'tool_result' as const,
+  turn: 'turn_1',
+  call: `call_${id}`,
+  outcome: 'ok' as const,
+  content: '',
+  details: {},
+});
 
 /** A session that is driven input by input, with what it has recorded. */
 export class Drive {
