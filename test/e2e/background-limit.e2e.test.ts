@@ -1,10 +1,9 @@
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { type Server, Workspace } from '../support/duragent.ts';
-import { modelAgent, wordyAnswer } from '../support/model-agent.ts';
+import { askFor, begun, busyWorkspace, eventsIn } from '../support/busy-agent.ts';
+import type { Server, Workspace } from '../support/duragent.ts';
+import { wordyAnswer } from '../support/model-agent.ts';
 import { startModelServer, type ModelServer } from '../support/model-server.ts';
-import { eventsOf, readLog, settledFaults, textOf } from '../support/session-log.ts';
+import { eventsOf, settledFaults, textOf } from '../support/session-log.ts';
 import { until } from '../support/until.ts';
 
 let model: ModelServer;
@@ -12,16 +11,9 @@ let workspace: Workspace;
 let server: Server;
 beforeEach(async () => {
   model = await startModelServer();
-  const agent = `${modelAgent(model.url)}\ntools: { builtin: [bash] }`;
-  workspace = await Workspace.create({ busy: agent });
-  // JSON is YAML.
-  await workspace.configure(
-    JSON.stringify({
-      sandbox: { mode: 'trust', workspace: '.' },
-      session: { max_background_runtime: '2s' },
-    }),
-  );
-  writeFileSync(path.join(workspace.dataDir, 'agents', 'busy', 'policy.yaml'), 'mode: dangerous\n');
+  workspace = await busyWorkspace(model, {
+    session: { max_background_runtime: '2s' },
+  });
   server = await workspace.serve();
 });
 afterEach(async () => {
@@ -31,29 +23,12 @@ afterEach(async () => {
 
 const api = () => server.api;
 
-const file = (name: string): string => path.join(workspace.dir, name);
-
-/** How often a command was begun. */
-function begun(name: string): number {
-  return existsSync(file(name)) ? readFileSync(file(name), 'utf8').split('\n').length - 1 : 0;
-}
-
 /** The model asks for two commands: one of 3 s, and one more. */
 function askForWork(): void {
-  const commands = ['echo x >> first; sleep 3', 'echo x >> second'];
-  const toolCalls = commands.map((command, i) => ({
-    id: `c${i}`,
-    name: 'bash',
-    arguments: { command },
-  }));
-  model.enqueue({ type: 'answer', toolCalls });
+  askFor(model, 'echo x >> first; sleep 3', 'echo x >> second');
 }
 
 const state = async (session: string) => (await api().session(session)).turn_state;
-
-async function eventsIn(session: string) {
-  return (await readLog(workspace.sessionDir(session))).events;
-}
 
 /** A turn that worked with nobody attached until its limit stopped it. */
 async function stoppedTurn(): Promise<string> {
@@ -67,7 +42,7 @@ async function stoppedTurn(): Promise<string> {
 test('a turn that works alone is stopped at its limit, and whoever attaches lets it go on', async () => {
   expect(server.run.stdout + server.run.stderr).not.toContain('max_background_runtime');
   const session = await stoppedTurn();
-  const before = await eventsIn(session);
+  const before = await eventsIn(workspace, session);
   expect(before.slice(-3)).toMatchObject([
     { type: 'tool_finished', outcome: 'ok' },
     { type: 'notice', text: expect.stringContaining('worked for 2 s with nobody') as string },
@@ -75,7 +50,7 @@ test('a turn that works alone is stopped at its limit, and whoever attaches lets
   ]);
   const counted = eventsOf(before, 'tool_finished')[0]?.unattended_ms;
   expect(counted).toBeGreaterThanOrEqual(2_000);
-  expect([begun('first'), begun('second'), model.started]).toEqual([1, 0, 1]);
+  expect([begun(workspace, 'first'), begun(workspace, 'second'), model.started]).toEqual([1, 0, 1]);
   await server.run.kill('SIGKILL');
   server = await workspace.serve();
   expect(await api().session(session)).toMatchObject({ status: 'paused', turn_state: 'paused' });
@@ -85,12 +60,12 @@ test('a turn that works alone is stopped at its limit, and whoever attaches lets
   const reader = await api().events(session);
   await reader.untilFinished();
   reader.close();
-  const events = await eventsIn(session);
+  const events = await eventsIn(workspace, session);
   expect(eventsOf(events, 'notice')).toHaveLength(1);
   expect(eventsOf(events, 'turn_resumed')).toMatchObject([{ cause: 'attached', attempt: 1 }]);
   expect(eventsOf(events, 'assistant_message').map(textOf)).toEqual(['', answer.text]);
   expect(settledFaults(events)).toEqual([]);
-  expect([begun('first'), begun('second'), model.started]).toEqual([1, 1, 2]);
+  expect([begun(workspace, 'first'), begun(workspace, 'second'), model.started]).toEqual([1, 1, 2]);
 });
 
 test('a message lets it go on too, and a reader who stays keeps it from being stopped', async () => {
@@ -100,7 +75,7 @@ test('a message lets it go on too, and a reader who stays keeps it from being st
   // From here on somebody is there, however long it takes.
   const reader = await api().events(session);
   await until('it ends', async () => (await state(session)) === 'idle');
-  const [resumed] = eventsOf(await eventsIn(session), 'turn_resumed');
+  const [resumed] = eventsOf(await eventsIn(workspace, session), 'turn_resumed');
   expect(resumed).toMatchObject({ cause: 'message' });
 
   askForWork();
@@ -108,7 +83,7 @@ test('a message lets it go on too, and a reader who stays keeps it from being st
   const { seq } = await api().say(session, 'again');
   await until('it ends', async () => (await state(session)) === 'idle');
   reader.close();
-  const later = (await eventsIn(session)).slice(seq);
+  const later = (await eventsIn(workspace, session)).slice(seq);
   expect(eventsOf(later, 'turn_paused')).toEqual([]);
   expect(eventsOf(later, 'turn_finished')).toMatchObject([{ outcome: 'completed' }]);
 });

@@ -1,10 +1,11 @@
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { type Server, Workspace } from '../support/duragent.ts';
-import { modelAgent, wordyAnswer } from '../support/model-agent.ts';
+import { askFor, begun, busyWorkspace, eventsIn } from '../support/busy-agent.ts';
+import type { Server, Workspace } from '../support/duragent.ts';
+import { wordyAnswer } from '../support/model-agent.ts';
 import { Gate, startModelServer, type ModelServer } from '../support/model-server.ts';
-import { eventsOf, readLog, settledFaults } from '../support/session-log.ts';
+import { eventsOf, settledFaults } from '../support/session-log.ts';
 import { until } from '../support/until.ts';
 
 let model: ModelServer;
@@ -12,11 +13,7 @@ let workspace: Workspace;
 let server: Server;
 beforeEach(async () => {
   model = await startModelServer();
-  const agent = `${modelAgent(model.url)}\ntools: { builtin: [bash] }`;
-  workspace = await Workspace.create({ busy: agent });
-  // JSON is YAML.
-  await workspace.configure(JSON.stringify({ sandbox: { mode: 'trust', workspace: '.' } }));
-  writeFileSync(path.join(workspace.dataDir, 'agents', 'busy', 'policy.yaml'), 'mode: dangerous\n');
+  workspace = await busyWorkspace(model);
   server = await workspace.serve();
 });
 afterEach(async () => {
@@ -28,27 +25,8 @@ const api = () => server.api;
 
 const file = (name: string): string => path.join(workspace.dir, name);
 
-/** How often a command was begun. */
-function begun(name: string): number {
-  return existsSync(file(name)) ? readFileSync(file(name), 'utf8').split('\n').length - 1 : 0;
-}
-
 /** A command that notes that it begins, and goes on when the file `go` is there. */
 const waiting = (name: string): string => `echo x >> ${name}; until [ -e go ]; do sleep 0.05; done`;
-
-/** The model asks for these commands, one after another. */
-function askFor(...commands: string[]): void {
-  const toolCalls = commands.map((command, i) => ({
-    id: `c${i}`,
-    name: 'bash',
-    arguments: { command },
-  }));
-  model.enqueue({ type: 'answer', toolCalls });
-}
-
-async function eventsIn(session: string) {
-  return (await readLog(workspace.sessionDir(session))).events;
-}
 
 /** Kills the server, and starts it again. */
 async function restart(): Promise<void> {
@@ -58,9 +36,9 @@ async function restart(): Promise<void> {
 
 test('a turn that is paused stays so over kill -9, and goes on with nothing repeated', async () => {
   const { session } = await api().createSession({ agent: 'busy' });
-  askFor(waiting('first'), 'echo x >> second');
+  askFor(model, waiting('first'), 'echo x >> second');
   const { turn } = await api().say(session, 'work');
-  await until('the first command runs', () => begun('first') === 1);
+  await until('the first command runs', () => begun(workspace, 'first') === 1);
 
   const paused = await api().post(`/sessions/${session}/pause`);
   expect(paused).toMatchObject({
@@ -80,22 +58,22 @@ test('a turn that is paused stays so over kill -9, and goes on with nothing repe
   await restart();
   reader.close();
   expect(await api().session(session)).toMatchObject({ status: 'paused', turn_state: 'paused' });
-  const before = await eventsIn(session);
+  const before = await eventsIn(workspace, session);
   expect(eventsOf(before, 'turn_paused')).toMatchObject([{ turn, reason: 'operator' }]);
   expect(eventsOf(before, 'turn_resumed')).toEqual([]);
   expect(before.at(-1)).toMatchObject({ message_id: said.message_id });
-  expect(begun('second')).toBe(0);
+  expect(begun(workspace, 'second')).toBe(0);
   expect(model.started).toBe(1);
 
   model.enqueue(wordyAnswer('done', 3));
   expect(await api().post(`/sessions/${session}/resume`)).toMatchObject({ status: 202 });
   await until('the turn ends', async () => (await state()) === 'idle');
-  const events = await eventsIn(session);
+  const events = await eventsIn(workspace, session);
   expect(eventsOf(events, 'turn_resumed')).toMatchObject([{ cause: 'operator', attempt: 1 }]);
   expect(eventsOf(events, 'tool_finished').map(({ outcome }) => outcome)).toEqual(['ok', 'ok']);
   expect(eventsOf(events, 'turn_finished')).toMatchObject([{ outcome: 'completed' }]);
   expect(settledFaults(events)).toEqual([]);
-  expect([begun('first'), begun('second'), model.started]).toEqual([1, 1, 2]);
+  expect([begun(workspace, 'first'), begun(workspace, 'second'), model.started]).toEqual([1, 1, 2]);
   // What waited was steered into the turn.
   expect(model.requests.at(-1)?.text).toContain('hurry');
   const view = await api().session(session);
@@ -118,7 +96,7 @@ test('a server that is killed before the safe point stops the turn there when it
   model.enqueue(answer);
   await api().post(`/sessions/${session}/resume`);
   await until('the turn ends', async () => (await api().session(session)).turn_state === 'idle');
-  const events = await eventsIn(session);
+  const events = await eventsIn(workspace, session);
   expect(events.map(({ type }) => type)).toEqual([
     'session_started',
     'user_message',
