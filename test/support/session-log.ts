@@ -56,8 +56,8 @@ export async function readLog(sessionDir: string): Promise<LogReading> {
 /** Reads and checks every log of a data directory, settled as `settledFaults` means it. */
 export async function readAllLogs(dataDir: string): Promise<LogReading[]> {
   const folder = path.join(dataDir, 'sessions');
-  const entries = await readdir(folder, { withFileTypes: true });
-  const sessions = entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
+  // A kill leaves folders of other names, of sessions that were being made or deleted.
+  const sessions = (await readdir(folder)).filter((name) => name.startsWith('session_'));
   return await Promise.all(sessions.map((name) => readLog(path.join(folder, name))));
 }
 

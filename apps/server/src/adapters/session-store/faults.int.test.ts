@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { DuragentError } from '@duragent/protocol';
@@ -326,10 +326,26 @@ test('a log whose header cannot be synced is not made, and the server is told', 
 test('a new log is durable with its folder and the list of sessions', async () => {
   files.calls.length = 0;
   await store.create(SESSION);
-  expect(files.count('sync', SESSION)).toBe(1);
+  expect(files.count('sync', `new-${SESSION}`)).toBe(1);
   expect(files.count('sync', path.basename(dir))).toBe(1);
   expect(files.count('datasync', LOG)).toBe(1);
   expect(files.count('datasync', 'OPEN')).toBe(1);
+  // Whoever finds the folder finds a log with its header in it.
+  const named = files.calls.findIndex(({ name }) => name === 'rename');
+  const written = files.calls.findIndex(({ name, file }) => name === 'datasync' && file === LOG);
+  expect(written).toBeGreaterThan(-1);
+  expect(named).toBeGreaterThan(written);
+});
+
+test('a session whose making was cut short is not there, and goes at the next start', async () => {
+  files.fault = ({ name }) => (name === 'rename' || name === 'rm' ? systemError('EIO') : undefined);
+  await expect(store.create(SESSION)).rejects.toMatchObject({ code: 'storage_failed' });
+  expect(await readdir(dir)).toContain(`new-${SESSION}`);
+  await expect(store.open(SESSION)).rejects.toMatchObject({ code: 'session_not_found' });
+
+  store = await openStore();
+  expect(await readdir(dir)).not.toContain(`new-${SESSION}`);
+  await (await store.create(SESSION)).append([message(1)], 0);
 });
 
 test('a snapshot is written beside appends, and replaced as a whole', async () => {

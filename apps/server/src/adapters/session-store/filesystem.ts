@@ -40,7 +40,8 @@ export interface FileSessionStoreOptions {
 }
 
 const sessionPattern = idPattern('session');
-/** Folders of sessions under deletion begin with this; what a crash left of one goes at the next start. */
+/** Folders of sessions that are being made or deleted begin so; what a crash left of one goes at the next start. */
+const NEW_PREFIX = 'new-';
 const DELETED_PREFIX = 'deleted-';
 /** How many files are looked at together. */
 const LOOKS_AT_ONCE = 32;
@@ -55,7 +56,9 @@ export async function openFileSessionStore(
     const root = await realpath(options.dir);
     const names = await folders(files, root);
     const sessions = new Set(names.filter((name) => sessionPattern.test(name)));
-    for (const name of names.filter((each) => each.startsWith(DELETED_PREFIX))) {
+    const isUnfinished = (name: string): boolean =>
+      name.startsWith(NEW_PREFIX) || name.startsWith(DELETED_PREFIX);
+    for (const name of names.filter(isUnfinished)) {
       await files.rm(path.join(root, name), { recursive: true, force: true });
     }
     const exists = (session: string): boolean => sessions.has(session);
@@ -117,29 +120,34 @@ class FileSessionStore implements SessionStore, LogHost {
       return await this.#createIn(session, directory);
     } catch (error) {
       this.#inUse.delete(session);
-      if (errorCode(error) === 'EEXIST') {
-        throw new DuragentError('conflict', `The session ${session} exists: open it instead.`);
-      }
       throw storageError(error, `Cannot make the log of ${session}`);
     }
   }
 
+  /** The folder gets its name when the log in it has its header: whoever looks sees both or nothing. */
   async #createIn(session: string, directory: string): Promise<SessionLog> {
-    await this.files.mkdir(directory, { mode: DIRECTORY_MODE });
+    if (await this.#isTaken(directory)) {
+      throw new DuragentError('conflict', `The session ${session} exists: open it instead.`);
+    }
+    const making = path.join(this.#root, `${NEW_PREFIX}${session}`);
+    await this.files.mkdir(making, { mode: DIRECTORY_MODE });
     let file: OpenFile | null = null;
+    let made = making;
     try {
-      const name = path.join(directory, ACTIVE_FILE);
+      const name = path.join(making, ACTIVE_FILE);
       file = await this.files.open(name, flags.createNewSynced, FILE_MODE);
       const { line, crc } = encodeHeader(session);
       const header = Buffer.from(`${line}\n`);
       const work = await Promise.allSettled([
         this.#writeHeader(session, file, header),
-        this.#sync(session, () => syncDirectory(this.files, directory)),
-        this.#sync(session, () => syncDirectory(this.files, this.#root)),
+        this.#sync(session, () => syncDirectory(this.files, making)),
         this.#openList.add(session),
       ]);
       const failed = work.find((result) => result.status === 'rejected');
       if (failed) throw failed.reason;
+      await this.files.rename(making, directory);
+      made = directory;
+      await this.#sync(session, () => syncDirectory(this.files, this.#root));
       const start = { offset: header.length, crc };
       const chain = { seq: 0, epoch: 0, crc };
       const end = header.length;
@@ -152,8 +160,18 @@ class FileSessionStore implements SessionStore, LogHost {
       throw await afterFailure(error, async () => {
         await file?.close();
         this.#openList.remove(session);
-        await this.files.rm(directory, { recursive: true, force: true });
+        await this.files.rm(made, { recursive: true, force: true });
       });
+    }
+  }
+
+  async #isTaken(name: string): Promise<boolean> {
+    try {
+      await this.files.lstat(name);
+      return true;
+    } catch (error) {
+      if (errorCode(error) === 'ENOENT') return false;
+      throw error;
     }
   }
 
