@@ -5,6 +5,8 @@ export interface WebFailure {
   code: string;
   /** What happened and what to do, in sentences, for the model and for people. */
   message: string;
+  /** Node's code of what broke the connection, such as `ECONNREFUSED`. */
+  reason?: string;
 }
 
 /** What a URL answered, whatever its status. */
@@ -22,6 +24,17 @@ export interface Fetched {
   /** Whether the body went on after the limit. */
   truncated: boolean;
   redirects: number;
+  /** The header `retry-after`; null: there was none. */
+  retryAfter: string | null;
+}
+
+/** What is posted to a URL. */
+export interface Posting {
+  /** The type of the body. */
+  type: string;
+  body: string;
+  /** Called when a connection stands, before anything is sent: from then on it may arrive. */
+  onConnect: () => void;
 }
 
 export interface FetchOptions {
@@ -32,11 +45,16 @@ export interface FetchOptions {
   allowPrivate?: boolean;
   /** 5 unless told. */
   maxRedirects?: number;
+  /**
+   * Posts this instead of getting. Then a redirect is an answer and not followed, and the status is
+   * all that counts: a body that breaks off or never ends is no failure, and none is returned.
+   */
+  post?: Posting;
 }
 
 /**
- * Gets a URL that may come from anyone, and never reaches a place that is not on the public
- * internet. Ends within 10 s. Never throws.
+ * Asks a URL that may come from anyone, and never reaches a place that is not on the public
+ * internet. Ends within 10 s, unless it was made with another limit. Never throws.
  */
 export type GuardedFetch = (url: string, options: FetchOptions) => Promise<Fetched | WebFailure>;
 

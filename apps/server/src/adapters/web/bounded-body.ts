@@ -39,6 +39,24 @@ export async function readBody(
   return { body: new Uint8Array(body), truncated };
 }
 
+/**
+ * Reads the body of a response that nobody wants, at most `limit` bytes of it, so that its sender may
+ * finish. Never throws: however it ends, the response is destroyed.
+ */
+export async function skipBody(response: IncomingMessage, limit: number): Promise<void> {
+  let total = 0;
+  try {
+    for await (const piece of response as AsyncIterable<Buffer>) {
+      total += piece.length;
+      if (total > limit) break;
+    }
+  } catch {
+    // It broke off, or the time was over: what it would have said is not wanted.
+  } finally {
+    response.destroy();
+  }
+}
+
 /** What the body is under at most one layer of compression: each more multiplies what a bomb can do. */
 function decoded(response: IncomingMessage, maxRaw: number): AsyncIterable<Buffer> {
   const encoding = response.headers['content-encoding']?.trim().toLowerCase() ?? '';

@@ -5,11 +5,13 @@ import https from 'node:https';
 import net from 'node:net';
 import { networkInterfaces } from 'node:os';
 import tls from 'node:tls';
-import type { Fetched, FetchOptions, GuardedFetch, WebFailure } from '../../ports/web.ts';
-import { readBody } from './bounded-body.ts';
+import type { Fetched, FetchOptions, GuardedFetch, Posting, WebFailure } from '../../ports/web.ts';
+import { readBody, skipBody } from './bounded-body.ts';
 import { FailedFetch, failed } from './failure.ts';
 
 const MAX_BODY_BYTES = 1024 * 1024;
+/** Of an answer to what was posted, whose body is not wanted. */
+const MAX_SKIPPED_BYTES = 4 * 1024;
 /** From the first name that is looked up to the last byte of the last redirect. */
 const TIMEOUT_MS = 10_000;
 const MAX_REDIRECTS = 5;
@@ -53,9 +55,10 @@ interface Hop {
   url: URL;
   target: ConnectTarget;
   headers: Readonly<Record<string, string>>;
+  post: Posting | undefined;
 }
 
-/** Makes the one function that fetches URLs which the operator did not write. */
+/** Makes the one function that asks URLs which the operator did not write. */
 export function createGuardedFetch(
   rules: FetchRules,
   surroundings: Partial<FetchSurroundings> = {},
@@ -102,7 +105,9 @@ async function follow(
     const isTrusted = isFirstOrigin && options.allowPrivate === true;
     const target = await judge(url, isTrusted, rules, outside, options.signal);
     const headers = isFirstOrigin ? (options.headers ?? {}) : {};
-    const response = await send({ url, target, headers }, outside, options.signal);
+    const { post } = options;
+    const response = await send({ url, target, headers, post }, outside, options.signal);
+    if (post) return { ...(await readAnswer(response, url)), redirects };
     const next = redirectOf(response, url);
     if (next === null) return { ...(await readResponse(response, url)), redirects };
     response.destroy();
@@ -183,16 +188,16 @@ async function lookUp(
   throw Object.assign(new Error('no addresses'), { code: 'ENOTFOUND' });
 }
 
-/** Sends one GET. Resolves with its final response, of which only the head was read. */
+/** Sends one GET or POST. Resolves with its final response, of which only the head was read. */
 function send(
-  { url, target, headers }: Hop,
+  { url, target, headers, post }: Hop,
   outside: FetchSurroundings,
   signal: AbortSignal,
 ): Promise<http.IncomingMessage> {
   return new Promise((resolve, reject) => {
     const isTls = url.protocol === 'https:';
     const request = (isTls ? https : http).request({
-      method: 'GET',
+      method: post ? 'POST' : 'GET',
       host: target.host,
       port: target.port,
       path: url.pathname + url.search,
@@ -201,6 +206,7 @@ function send(
         'user-agent': outside.userAgent,
         accept: 'text/html, application/xhtml+xml, application/json, text/*;q=0.9, */*;q=0.1',
         'accept-encoding': 'gzip, br',
+        ...(post ? headersOf(post) : {}),
         ...headers,
       },
       maxHeaderSize: MAX_HEADER_BYTES,
@@ -208,7 +214,9 @@ function send(
       // No agent: a connection is made for one request, and no proxy is asked.
       createConnection() {
         const socket = outside.connect(target);
-        return isTls ? secure(socket, target.host) : socket;
+        const ready = isTls ? secure(socket, target.host) : socket;
+        if (post) ready.once(isTls ? 'secureConnect' : 'connect', post.onConnect);
+        return ready;
       },
     });
     request.on('response', resolve);
@@ -218,8 +226,17 @@ function send(
       reject(new FailedFetch('response_invalid', 'The server does not answer in HTTP.'));
     });
     request.on('error', reject);
-    request.end();
+    request.end(post?.body);
   });
+}
+
+function headersOf({ type, body }: Posting): Record<string, string | number> {
+  return {
+    accept: '*/*',
+    'accept-encoding': 'identity',
+    'content-type': type,
+    'content-length': Buffer.byteLength(body),
+  };
 }
 
 /** TLS over a socket; the certificate has to be of the host that the URL names. */
@@ -268,7 +285,30 @@ async function readResponse(
   const mime = /^\s*([\w.+-]+\/[\w.+-]+)/.exec(type)?.[1] ?? '';
   const { body, truncated } = await readBody(response, MAX_BODY_BYTES);
   const status = response.statusCode ?? 0;
-  return { ok: true, url: url.href, status, mime, charset, body, truncated };
+  const retryAfter = retryAfterOf(response);
+  return { ok: true, url: url.href, status, mime, charset, body, truncated, retryAfter };
+}
+
+/** What a posting was answered, without its body. */
+async function readAnswer(
+  response: http.IncomingMessage,
+  url: URL,
+): Promise<Omit<Fetched, 'redirects'>> {
+  await skipBody(response, MAX_SKIPPED_BYTES);
+  return {
+    ok: true,
+    url: url.href,
+    status: response.statusCode ?? 0,
+    mime: '',
+    charset: null,
+    body: new Uint8Array(),
+    truncated: false,
+    retryAfter: retryAfterOf(response),
+  };
+}
+
+function retryAfterOf({ headers }: http.IncomingMessage): string | null {
+  return headers['retry-after'] ?? null;
 }
 
 function ownAddresses(): string[] {
@@ -289,18 +329,14 @@ function explain(error: unknown): WebFailure {
     return failed('host_not_found', 'The host was not found. Check how its name is spelled.');
   }
   if (/^(ERR_TLS|ERR_SSL|CERT_|UNABLE_|DEPTH_ZERO|SELF_SIGNED|EPROTO)/.test(code)) {
-    return failed(
-      'unreachable',
-      `The host could not prove who it is (${code}), so nothing was read. Try another page.`,
-    );
+    const message = `The host could not prove who it is (${code}), so nothing was read. Try another page.`;
+    return { ...failed('unreachable', message), reason: code };
   }
   if (/^(HPE_|Z_|ERR__ERROR_|ERR_BROTLI|ERR_HTTP|ERR_INVALID)/.test(code)) {
     return failed('response_invalid', `The answer is broken (${code}). Try another page.`);
   }
-  return failed(
-    'unreachable',
-    `The host could not be reached${code === '' ? '' : ` (${code})`}. Try again later, or another page.`,
-  );
+  const message = `The host could not be reached${code === '' ? '' : ` (${code})`}. Try again later, or another page.`;
+  return { ...failed('unreachable', message), ...(code === '' ? {} : { reason: code }) };
 }
 
 /** Node's code of an error; of several addresses that all failed, that of the first. */
