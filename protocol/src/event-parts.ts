@@ -61,7 +61,7 @@ export type ErrorInfo = InferKnown<typeof errorInfoSchema>;
 export const onDisconnectSchema = z.enum(['continue', 'pause']);
 export type OnDisconnect = InferKnown<typeof onDisconnectSchema>;
 
-/** A chat of a platform, or one thread of it. */
+/** A chat of a platform, or one thread of it; or a webhook: `webhook`, and its name as `chat_id`. */
 export const chatAddress = {
   /** The gateway's name in duragent.yaml. */
   gateway: z.string(),

@@ -8,6 +8,7 @@ import { openModels } from './main-models.ts';
 import { openSessions } from './main-sessions.ts';
 import { openStorage } from './main-storage.ts';
 import type { ToolParts } from './main-tools.ts';
+import { openWebhooks } from './main-webhooks.ts';
 import { ConsentDesk } from './runtime/consent-desk.ts';
 import { OutboxView } from './runtime/outbox-view.ts';
 import { handOver } from './runtime/scheduler/scheduled-work.ts';
@@ -16,6 +17,7 @@ import { Scheduler } from './runtime/scheduler/scheduler.ts';
 import { sessionWork } from './runtime/scheduler/session-work.ts';
 import type { SessionRegistry } from './runtime/session-registry.ts';
 import type { Stopping } from './runtime/stopping.ts';
+import { withWebhooks } from './runtime/webhooks/with-webhooks.ts';
 
 /** What a server is made of, its door apart. */
 export type Parts = Awaited<ReturnType<typeof openParts>>;
@@ -38,6 +40,7 @@ export async function openParts(
   const { agents, artifacts, outputs } = storage;
   const models = openModels(config);
   const hub = openGateways(config, { log, storage, onSyncFailure });
+  const webhooks = openWebhooks(config, log);
   const timezone = (): string =>
     config.timezone ?? new Intl.DateTimeFormat().resolvedOptions().timeZone;
   const gateways = (): string[] => hub.list().map(({ name }) => name);
@@ -56,8 +59,15 @@ export async function openParts(
       sessions.opened(session)?.heardIn ??
       sessions.summary(session).chats.filter(({ bound }) => bound),
     gateways,
+    webhooks: () => webhooks.names,
   }));
-  const sessions: SessionRegistry = openSessions(config, { ...deps, storage, models, tools, hub });
+  const sessions: SessionRegistry = openSessions(config, {
+    ...deps,
+    storage,
+    models,
+    tools,
+    chats: withWebhooks(hub, webhooks),
+  });
   const consent = new ConsentDesk({
     sessions,
     agents,
@@ -90,5 +100,5 @@ export async function openParts(
     sessions.abandon(why);
     void hub.close();
   };
-  return { storage, models, hub, tools, sessions, consent, scheduler, schedules, outbox };
+  return { storage, models, hub, webhooks, tools, sessions, consent, scheduler, schedules, outbox };
 }

@@ -8,8 +8,8 @@ import { AGENT_FRESH_MS, type Storage } from './main-storage.ts';
 import type { Tools } from './main-tools.ts';
 import type { LanguageModel } from './ports/language-model.ts';
 import { Budgets } from './runtime/budgets.ts';
+import type { Chats } from './runtime/chats.ts';
 import { EffectRunner } from './runtime/effects.ts';
-import type { GatewayHub } from './runtime/gateways/hub.ts';
 import type { Logger } from './runtime/logger.ts';
 import { replaySpending } from './runtime/replay-spending.ts';
 import { SessionRegistry } from './runtime/session-registry.ts';
@@ -25,12 +25,12 @@ interface SessionParts {
   storage: Storage;
   models: LanguageModel;
   tools: LazyTools<Tools>;
-  hub: GatewayHub;
+  chats: Chats;
 }
 
 /** All sessions of the workspace; none is read yet. */
 export function openSessions(config: Config, parts: SessionParts): SessionRegistry {
-  const { log, epoch, live, defaultAgent, storage, models, tools, hub } = parts;
+  const { log, epoch, live, defaultAgent, storage, models, tools, chats } = parts;
   const budgets = new Budgets({
     clock: systemClock,
     timezone: config.timezone,
@@ -47,7 +47,7 @@ export function openSessions(config: Config, parts: SessionParts): SessionRegist
     clock: systemClock,
     timezone: config.timezone,
     maxConcurrent: config.models.maxConcurrent,
-    chats: hub,
+    chats,
   });
   const sessions = new SessionRegistry({
     clock: systemClock,

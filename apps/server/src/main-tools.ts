@@ -69,6 +69,8 @@ export interface ToolParts {
   chatsOf: (session: string) => readonly ChatAddress[];
   /** Names of the gateways there are. */
   gateways: () => readonly string[];
+  /** Names of the webhooks there are. */
+  webhooks: () => readonly string[];
 }
 
 /** What agents do their work with. */
@@ -151,6 +153,7 @@ export async function openTools(parts: ToolParts): Promise<Tools> {
       notifyUserTool({
         chatsOf: parts.chatsOf,
         gateways: parts.gateways,
+        webhooks: parts.webhooks,
         open: (session) => sessions().open(session),
       }),
     ],

@@ -91,6 +91,7 @@ async function makeServer(config: Config, options: ServeOptions, lock: Workspace
     apply: async (next) => {
       live.apply(next);
       door.apply(next);
+      parts.webhooks.apply(next.webhooks);
       return await parts.hub.reload(next.gateways, routingOf(next));
     },
     warningsOf: (next) => next.warnings,

@@ -32,6 +32,11 @@ test.each([
   ['default_agent: a', 'default_agent'],
   ['routes: [{ match: {}, agent: a }]', 'routes'],
   ['gateways: { external: [{ name: a, command: b }] }', 'gateways.external'],
+  ['webhooks: { allow_private: true }', 'webhooks.allow_private'],
+  [
+    'webhooks: { outgoing: [{ name: a, url: https://a.example/, secret: whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw }] }',
+    'webhooks.outgoing',
+  ],
   ['gateways: { cli: { enabled: false } }', 'gateways.cli.enabled'],
   ['delivery: { ttl: 1h }', 'delivery.ttl'],
   ['delivery: { mirror: false }', 'delivery.mirror'],

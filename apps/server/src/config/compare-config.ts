@@ -49,6 +49,10 @@ const keys: Record<keyof Config, readonly Key[]> = {
   cliEnabled: [live('gateways.cli.enabled', (config) => config.cliEnabled)],
   gateways: [live('gateways.external', (config) => config.gateways)],
   routes: [live('routes', (config) => config.routes)],
+  webhooks: [
+    live('webhooks.outgoing', (config) => config.webhooks.outgoing),
+    live('webhooks.allow_private', (config) => config.webhooks.allowPrivate),
+  ],
   agents: [
     restart('agents.static.path', (config) => config.agents.path),
     restart('agents.cache_size', (config) => config.agents.cacheSize),

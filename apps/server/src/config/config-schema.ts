@@ -2,7 +2,9 @@ import { isIP } from 'node:net';
 import { agentNameSchema, namePattern, onDisconnectSchema } from '@duragent/protocol';
 import { z } from 'zod';
 import { priceTableSchema } from '../core/budget/prices.ts';
+import { urlFault } from '../core/net/public-url.ts';
 import { budgetSchema, durationSchema, section } from '../core/schema-parts.ts';
+import { isWebhookSecret } from '../core/webhooks/secret.ts';
 import type { Rename } from './yaml-renames.ts';
 
 /** A path as it is written: relative ones start at the file's folder. */
@@ -82,6 +84,19 @@ const endpointSchema = z.strictObject({
   deliver: z.strictObject({ gateway: z.string(), chat: z.string() }).optional(),
 });
 
+/** Its messages repeat nothing: a URL may hold a secret, too. */
+const webhookSchema = z.strictObject({
+  name,
+  url: z.string().superRefine((text, { addIssue }) => {
+    const url = URL.parse(text);
+    const fault = url ? urlFault(url) : 'This is no URL. Use one like https://example.com/hook.';
+    if (fault !== null) addIssue({ code: 'custom', message: fault });
+  }),
+  secret: z
+    .string()
+    .refine(isWebhookSecret, 'expected whsec_ and 24 to 64 random bytes in base64, with padding'),
+});
+
 const backend = z
   .literal('filesystem', 'this version keeps everything in files; write "filesystem"')
   .default('filesystem');
@@ -152,7 +167,7 @@ export const configFileSchema = section({
   }),
   webhooks: section({
     endpoints: z.array(endpointSchema).default([]),
-    outgoing: z.array(z.record(z.string(), z.unknown())).default([]),
+    outgoing: z.array(webhookSchema).max(100).default([]),
     allow_private: z.boolean().default(false),
   }),
   retention: section({
@@ -196,7 +211,7 @@ export const keysWithoutEffect: readonly string[] = [
   'agents.lazy_load',
   'session.compaction',
   'session.ttl_hours',
-  'webhooks',
+  'webhooks.endpoints',
   'retention',
   'self_improvement',
   'metrics',

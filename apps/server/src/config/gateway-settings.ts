@@ -1,6 +1,8 @@
 import type { FileFault } from '../core/agent.ts';
 import { refusedVariable } from '../core/child-environment.ts';
+import { WEBHOOK_GATEWAY } from '../core/webhooks/notification.ts';
 import type { ConfigFile } from './config-schema.ts';
+import { filledSecrets, longOf } from './filled-secrets.ts';
 import type { GoodReading } from './yaml-file.ts';
 
 /** One gateway as duragent.yaml describes it, its path absolute and its secrets filled in. */
@@ -70,35 +72,14 @@ export function gatewaySecrets({ value, filled }: GoodReading<ConfigFile>): stri
     ...secretTexts(env, false),
     ...secretTexts(config, false),
   ]);
-  const put = filled(['gateways', 'external'])
-    .filter(({ name, value: text }) => !plainVariables.has(name) && !bareOrigin.test(text))
-    .map(({ value: text }) => text);
-  return [...new Set([...written, ...put])].filter((text) => text.length >= LEAST_SECRET);
+  return longOf([...written, ...filledSecrets(filled(['gateways', 'external']))]);
 }
 
-/** `http` and `cli` stand beside `external`, and are where sessions came from. */
-const ownNames: ReadonlySet<string> = new Set(['http', 'cli']);
+/** `http` and `cli` stand beside `external`, and are where sessions came from; webhooks are told things as chats are. */
+const ownNames: ReadonlySet<string> = new Set(['http', 'cli', WEBHOOK_GATEWAY]);
 
-/** Shorter ones would also be cut out of what they are no part of. */
-const LEAST_SECRET = 8;
 const secretName =
   /token|secret|passw|passphrase|credential|cookie|auth(?!or)|key$|keys$|dsn$|webhook/i;
-/** Hiding these would make logs unreadable. */
-const plainVariables: ReadonlySet<string> = new Set([
-  'HOME',
-  'HOSTNAME',
-  'LANG',
-  'LC_ALL',
-  'LOGNAME',
-  'PATH',
-  'PWD',
-  'SHELL',
-  'TMPDIR',
-  'TZ',
-  'USER',
-]);
-/** An address without user, path and query has no room for a secret. */
-const bareOrigin = /^(?:https?|wss?):\/\/[^/@?#]+\/?$/;
 
 function secretTexts(value: unknown, secret: boolean): string[] {
   if (typeof value === 'string' || typeof value === 'number') return secret ? [`${value}`] : [];

@@ -34,6 +34,7 @@ import {
 import { readConfigFiles } from './read-config-files.ts';
 import { routesOf, routeWarnings } from './route-settings.ts';
 import type { Environment } from './substitute.ts';
+import { webhookSecrets, webhooksOf, type WebhookSettings } from './webhook-settings.ts';
 import type { GoodReading } from './yaml-file.ts';
 
 /** What was typed; each goes before the environment and the file. */
@@ -97,6 +98,8 @@ export interface Config {
   /** The chat platforms, in the order of the file; no two have one name. */
   gateways: GatewaySettings[];
   routes: Route[];
+  /** What agents may tell beside chats. */
+  webhooks: WebhookSettings;
   delivery: {
     streaming: 'edit' | 'draft';
     onUncertain: 'resend_marked' | 'notify' | 'never';
@@ -122,7 +125,7 @@ export interface Config {
   reload: { enabled: boolean; debounceMs: number };
   logs: ConfigFile['logs'];
   allowNetworkFs: boolean;
-  /** Every key and token it holds, those of agents and gateways too, so that no log shows one. */
+  /** Every key and token it holds, those of agents, gateways and webhooks too, so that no log shows one. */
   secrets: string[];
   /** What to tell the operator: old names, keys that change nothing in this version, routes to nowhere. */
   warnings: string[];
@@ -211,6 +214,7 @@ export async function loadConfig(options: {
     maxConnections: file.server.max_connections,
     gateways: gatewaysOf(file, fromFile),
     routes: routesOf(file),
+    webhooks: webhooksOf(file),
     delivery: {
       streaming: file.delivery.streaming,
       onUncertain: file.delivery.on_uncertain,
@@ -239,6 +243,7 @@ export async function loadConfig(options: {
       ...[file.server.api_token, file.admin.token].filter((token) => token !== null),
       ...[typed.apiToken, typed.adminToken].filter((token) => token !== undefined),
       ...gatewaySecrets(reading),
+      ...webhookSecrets(reading),
     ],
     warnings: [
       ...warningsOf(reading, paths, defaults),

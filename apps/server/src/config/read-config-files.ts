@@ -6,6 +6,7 @@ import type { ConfigPlace } from './find-config.ts';
 import { gatewayFaults } from './gateway-settings.ts';
 import type { Environment } from './substitute.ts';
 import { readTextFile } from './text-file.ts';
+import { webhookFaults } from './webhook-settings.ts';
 import { readYaml, type GoodReading, type YamlReading } from './yaml-file.ts';
 
 /**
@@ -58,7 +59,9 @@ function crossFaults(reading: GoodReading<ConfigFile>): FileFault[] {
     const message = 'nothing could reach this server; enable gateways.http or gateways.cli';
     faults.push(at(['gateways'], message));
   }
-  return [...faults, ...gatewayFaults(reading)].filter((fault) => fault !== null);
+  return [...faults, ...gatewayFaults(reading), ...webhookFaults(reading)].filter(
+    (fault) => fault !== null,
+  );
 }
 
 function startOf(file: string, message: string): FileFault {

@@ -6,6 +6,8 @@ import type { TextLimits } from '../core/split.ts';
 /** One part of a delivery, as it is to be posted. */
 export interface PartToSend {
   session: string;
+  /** The name of its agent. */
+  agent: string;
   chat: Chat;
   out: string;
   part: number;

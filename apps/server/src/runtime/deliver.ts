@@ -2,6 +2,7 @@ import type { StoredEvent } from '@duragent/protocol';
 import { lastText } from '../core/session/deliveries.ts';
 import type { Effect } from '../core/session/next.ts';
 import type { DeliveryEnd, SessionInput } from '../core/session/session-input.ts';
+import type { SessionState } from '../core/session/state.ts';
 import { isSpoken, spokenText } from '../core/session/spoken-text.ts';
 import { type Clock, sleepUntil } from '../ports/clock.ts';
 import type { Chats, PartToSend } from './chats.ts';
@@ -27,7 +28,7 @@ export async function deliver(
     ...what,
   });
   const event = await scope.event(seq);
-  const toSend = event && partOf(effect, event, scope.current().state.session);
+  const toSend = event && partOf(effect, event, scope.current().state);
   if (!toSend) {
     const message = `Record ${seq} does not hold this delivery.`;
     return end({ outcome: 'dead', error: { code: 'internal', message } });
@@ -47,7 +48,7 @@ export async function deliver(
 function partOf(
   { delivery: open, chat }: Deliver,
   event: StoredEvent,
-  session: string,
+  { session, agent }: SessionState,
 ): PartToSend | null {
   if (!isSpoken(event)) return null;
   const delivery = event.deliveries?.find((one) => one.out === open.out);
@@ -58,6 +59,7 @@ function partOf(
   if (isEdit && open.preview === undefined) return null;
   return {
     session,
+    agent,
     chat,
     out: open.out,
     part: open.part,

@@ -4,7 +4,7 @@ import type { GuardedFetch, WebFailure } from '../../ports/web.ts';
 import type { WebhookOutcome, WebhookRequest, WebhookSender } from '../../ports/webhook-sender.ts';
 
 /** How long a webhook may take to answer, in ms, its name looked up included. */
-const ANSWER_MS = 15_000;
+export const ANSWER_MS = 15_000;
 
 /** Over HTTP, by way of the guarded fetch, which ends within `ANSWER_MS`. */
 export function httpWebhookSender({

@@ -1,3 +1,6 @@
+/** Stands where a chat's address names its gateway: `webhook:<name>`. No gateway may be named so. */
+export const WEBHOOK_GATEWAY = 'webhook';
+
 /** What a webhook is told. */
 export interface Notification {
   /** The delivery: one id for one notification, however often it is sent. */

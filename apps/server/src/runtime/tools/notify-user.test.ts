@@ -11,6 +11,7 @@ function setUp(chats: readonly (typeof own)[] = [own]) {
   const deps: NotifyToolDeps = {
     chatsOf: () => chats,
     gateways: () => ['telegram', 'slack'],
+    webhooks: () => ['ops', 'crm'],
     open: async (session) => ({
       tell: async (what) => {
         told.push({ session, ...what });
@@ -56,6 +57,18 @@ describe('notify_user', () => {
     expect(told).toMatchObject([{ chats: [group, own] }]);
   });
 
+  test('of a webhook asks a person, as of any other chat', async () => {
+    const { plan, run, told } = setUp();
+    const args = { text: 'hi', chats: ['webhook:ops'] };
+    expect(plan(args)).toMatchObject({
+      mustAsk: expect.stringContaining('it writes to webhook:ops,'),
+      shown: 'Tell webhook:ops:\nhi',
+    });
+    expect(await run(args)).toEqual({ outcome: 'ok', content: 'Sent to webhook:ops.' });
+    const ops = { gateway: 'webhook', account: 'webhook', chat_id: 'ops' };
+    expect(told).toMatchObject([{ chats: [ops] }]);
+  });
+
   test('refuses what is no chat, and more than it may tell', () => {
     const { plan } = setUp();
     for (const [args, fault] of [
@@ -63,6 +76,9 @@ describe('notify_user', () => {
       [{ text: 'hi', chats: ['telegram:'] }, /is no chat/],
       [{ text: 'hi', chats: ['telegram:1:2:3'] }, /is no chat/],
       [{ text: 'hi', chats: ['mail:7'] }, /no gateway named mail\. There are: telegram, slack/],
+      [{ text: 'hi', chats: ['webhook:x'] }, /no webhook named x\. There are: ops, crm/],
+      [{ text: 'hi', chats: ['webhook:ops:1'] }, /no webhook named ops:1\. There are: ops, crm/],
+      [{ text: 'hi', chats: ['webhook'] }, /webhook is no chat/],
       [{ text: 'hi', chats: [] }, /chats/],
       [{ text: 'hi', chats: ['a:1', 'a:2', 'a:3', 'a:4', 'a:5'] }, /chats/],
       [{ text: ' ' }, /text/],

@@ -2,6 +2,7 @@ import { type ChatAddress, MAX_DELIVER_TO } from '@duragent/protocol';
 import { z } from 'zod';
 import { chatNameOf, readChatName } from '../../core/chat-name.ts';
 import { chatKey } from '../../core/session/chat-key.ts';
+import { WEBHOOK_GATEWAY } from '../../core/webhooks/notification.ts';
 import type { Tool, ToolResult } from '../../ports/tool.ts';
 import type { SessionActor } from '../session-actor.ts';
 
@@ -10,6 +11,8 @@ export interface NotifyToolDeps {
   chatsOf: (session: string) => readonly ChatAddress[];
   /** Names of the gateways there are. */
   gateways: () => readonly string[];
+  /** Names of the webhooks there are. */
+  webhooks: () => readonly string[];
   open: (session: string) => Promise<Pick<SessionActor, 'tell'>>;
 }
 
@@ -23,12 +26,12 @@ const argsSchema = z.strictObject({
     .max(MAX_DELIVER_TO)
     .optional()
     .describe(
-      'Other chats than those of this session, such as telegram:-100 or telegram:-100:7 for a thread; a person has to allow it',
+      'Other chats than those of this session, such as telegram:-100 or telegram:-100:7 for a thread, or webhooks, such as webhook:ops; a person has to allow it',
     ),
 });
 
 /** Tells people something beside the answer: in the log, and so in the outbox of each chat, once for each call. */
-export function notifyUserTool({ chatsOf, gateways, open }: NotifyToolDeps): Tool {
+export function notifyUserTool({ chatsOf, gateways, webhooks, open }: NotifyToolDeps): Tool {
   const { $schema: _, ...parameters } = z.toJSONSchema(argsSchema, { io: 'input' });
 
   function read(args: Record<string, unknown>): Told | { fault: string } {
@@ -40,16 +43,27 @@ export function notifyUserTool({ chatsOf, gateways, open }: NotifyToolDeps): Too
     for (const name of new Set(names)) {
       const chat = readChatName(name);
       if (!chat) return { fault: noChat(name) };
-      if (!gateways().includes(chat.gateway)) return { fault: noGateway(chat.gateway, gateways()) };
+      const fault = faultOf(chat);
+      if (fault !== null) return { fault };
       chats.push(chat);
     }
     return { text, chats };
   }
 
+  /** Why nothing can be told there; null: it can. */
+  function faultOf({ gateway, chat_id, thread_id }: ChatAddress): string | null {
+    if (gateway !== WEBHOOK_GATEWAY) {
+      return gateways().includes(gateway) ? null : missing('gateway', gateway, gateways());
+    }
+    const isThere = thread_id === undefined && webhooks().includes(chat_id);
+    const name = thread_id === undefined ? chat_id : `${chat_id}:${thread_id}`;
+    return isThere ? null : missing('webhook', name, webhooks());
+  }
+
   return {
     name: 'notify_user',
     description:
-      'Tells people something beside your answer, at once: that a long work has come to a point, or something they asked to be told. It goes to all chats of this session, or to others that are named. Your answer goes there by itself: do not send it twice.',
+      'Tells people something beside your answer, at once: that a long work has come to a point, or something they asked to be told. It goes to all chats of this session, or to others and to webhooks that are named. Your answer goes there by itself: do not send it twice.',
     parameters,
     // What was told is in the log under the call's name, and told once.
     effect: 'idempotent',
@@ -98,10 +112,10 @@ function namesOf(chats: readonly ChatAddress[]): string {
 }
 
 function noChat(name: string): string {
-  return `${name} is no chat; write <gateway>:<chat> or <gateway>:<chat>:<thread>.`;
+  return `${name} is no chat; write <gateway>:<chat>, <gateway>:<chat>:<thread> or webhook:<name>.`;
 }
 
-function noGateway(name: string, known: readonly string[]): string {
+function missing(what: string, name: string, known: readonly string[]): string {
   const there = known.length === 0 ? 'There is none.' : `There are: ${known.join(', ')}.`;
-  return `There is no gateway named ${name.slice(0, 63)}. ${there}`;
+  return `There is no ${what} named ${name.slice(0, 63)}. ${there}`;
 }
