@@ -5,6 +5,8 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type Config, loadConfig } from './load-config.ts';
 
 const SECRET = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw';
+/** One that stands in the file itself. */
+const WRITTEN = `whsec_${'A'.repeat(32)}`;
 
 let cwd: string;
 beforeEach(async () => {
@@ -39,17 +41,17 @@ describe('webhooks', () => {
       outgoing([
         entry({ secret: '${OPS_SECRET}' }),
         entry({ name: 'crm', url: '${CRM_URL}' }),
-        entry({ name: 'bare', url: '${CRM}' }),
+        entry({ name: 'bare', url: '${CRM}', secret: WRITTEN }),
       ]),
       env,
     );
     expect(config.webhooks.outgoing).toEqual([
       { name: 'ops', url: 'https://ops.example/hook', secret: SECRET },
       { name: 'crm', url: env.CRM_URL, secret: SECRET },
-      { name: 'bare', url: env.CRM, secret: SECRET },
+      { name: 'bare', url: env.CRM, secret: WRITTEN },
     ]);
     expect(config.secrets).toEqual(
-      expect.arrayContaining([SECRET, env.CRM_URL, 'https://ops.example/hook']),
+      expect.arrayContaining([SECRET, WRITTEN, env.CRM_URL, 'https://ops.example/hook']),
     );
     expect(config.secrets).not.toContain(env.CRM);
     expect(config.warnings).toEqual([]);

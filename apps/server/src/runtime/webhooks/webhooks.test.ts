@@ -237,6 +237,21 @@ describe('a webhook', () => {
     expect(stage.sender.tries).toHaveLength(3);
   });
 
+  test('that is gone says so to those that wait for the end of a pause', async () => {
+    const stage = new Stage();
+    stage.post({ out: 'out_1' });
+    stage.post({ out: 'out_2' });
+    await ticks();
+    stage.sender.tries[0]?.end(answered(503, 10_000));
+    await ticks();
+    const waiting = stage.post({ out: 'out_3' });
+    await ticks();
+    expect(waiting.posted.end).toBeUndefined();
+    stage.sender.tries[1]?.end(answered(410));
+    expect(await waiting.done).toMatchObject({ outcome: 'dead', error: { code: 'gone' } });
+    expect(stage.sender.tries).toHaveLength(2);
+  });
+
   test('that is gone is tried again once its configuration changed, and not before', async () => {
     const stage = new Stage();
     await stage.endOf(answered(410));
