@@ -9,9 +9,13 @@ export interface ChatPlace extends ChatAddress {
   peer?: string;
 }
 
-/** Which session each chat shows and drives. */
+/** Which session each chat shows and drives, and which others it has to do with. */
 export class ChatBindings {
   readonly #sessions = new Map<string, string>();
+  /** Sessions that a chat is bound to, or may be where binding was cut short. */
+  readonly #holders = new Map<string, Set<string>>();
+  /** Sessions that were made for a chat or thread, whoever its person is. */
+  readonly #made = new Map<string, Set<string>>();
   readonly #types = new Map<string, ChatType>();
   readonly #heard = new Map<string, number>();
 
@@ -22,10 +26,12 @@ export class ChatBindings {
   learn(summaries: Iterable<SessionSummary>): { session: string; chat: ChatPlace }[] {
     const losers: { session: string; chat: ChatPlace }[] = [];
     const best = new Map<string, { session: string; chat: SessionSummary['chats'][number] }>();
-    for (const { session, chats } of summaries) {
+    for (const { session, chats, origin } of summaries) {
+      if (origin.chat) this.made(origin.chat, session);
       for (const chat of chats) {
         this.heard(chat, chat.inbox);
         if (!chat.bound) continue;
+        this.hold(chat, session);
         const before = best.get(keyOf(chat));
         const isNewer =
           !before ||
@@ -73,10 +79,46 @@ export class ChatBindings {
     if (this.get(place) === session) this.#sessions.delete(keyOf(place));
   }
 
+  /** A session is about to be bound to a chat. */
+  hold(place: ChatPlace, session: string): void {
+    add(this.#holders, keyOf(place), session);
+  }
+
+  /** Sessions that may have a chat; one that was let go of is no longer among them. */
+  holders(place: ChatPlace): string[] {
+    return [...(this.#holders.get(keyOf(place)) ?? [])];
+  }
+
+  /** A session no longer has a chat. */
+  release(place: ChatPlace, session: string): void {
+    remove(this.#holders, keyOf(place), session);
+  }
+
+  /** A session was made for a chat. */
+  made(address: ChatAddress, session: string): void {
+    add(this.#made, chatKey(addressOf(address)), session);
+  }
+
+  /** Sessions that were made for a chat or thread, also those that have ended or were deleted; newest first. */
+  madeFor(address: ChatAddress): string[] {
+    return [...(this.#made.get(chatKey(addressOf(address))) ?? [])].sort().reverse();
+  }
+
   /** What kind of chat it is, where anybody has spoken in it; for presses that do not say. */
   typeOf(address: ChatAddress): ChatType | null {
     return this.#types.get(chatKey({ ...address, thread_id: undefined })) ?? null;
   }
+}
+
+function add(index: Map<string, Set<string>>, key: string, session: string): void {
+  const sessions = index.get(key) ?? new Set();
+  index.set(key, sessions.add(session));
+}
+
+function remove(index: Map<string, Set<string>>, key: string, session: string): void {
+  const sessions = index.get(key);
+  sessions?.delete(session);
+  if (sessions?.size === 0) index.delete(key);
 }
 
 /** One word for a chat and who speaks in it. */

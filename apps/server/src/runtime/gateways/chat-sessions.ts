@@ -66,6 +66,8 @@ export class ChatSessions {
         idempotencyKey: `chat ${keyOf(place)} ${n}${again > 0 ? ` ${again}` : ''}`,
         chat,
       });
+      this.#bindings.made(place, actor.session);
+      this.#bindings.hold(place, actor.session);
       // The same request may have made it before a crash, and not bound it; or it has ended since.
       if (!(await actor.bind(chat)) && again < MAX_AGAIN) continue;
       await this.#leaveOthers(place, actor, end);
@@ -76,6 +78,7 @@ export class ChatSessions {
   /** Lets a chat show and drive a session. @throws DuragentError session_not_found, session_ended, conflict. */
   async attach(place: ChatPlace, session: string, n: number, by: string): Promise<SessionActor> {
     const actor = await this.#sessions.open(session);
+    this.#bindings.hold(place, session);
     if (!(await actor.bind({ ...place, inbox: n, by }))) {
       throw new DuragentError(
         'conflict',
@@ -88,16 +91,13 @@ export class ChatSessions {
 
   /** The newest session with an agent that was made for a chat and has not ended, other than `except`. */
   ownOf(place: ChatPlace, agent: string, except: string): string | null {
-    const own = this.#sessions
-      .summaries()
-      .find(
-        (summary) =>
-          summary.session !== except &&
-          summary.ended_at === undefined &&
-          summary.agent === agent &&
-          isMadeFor(summary, place),
-      );
-    return own?.session ?? null;
+    const own = this.#bindings.madeFor(place).find((session) => {
+      if (session === except) return false;
+      const summary = this.#summaryOf(session);
+      const isAlive = summary !== null && summary.ended_at === undefined;
+      return isAlive && summary.agent === agent && isMadeFor(summary, place);
+    });
+    return own ?? null;
   }
 
   /** Whether a person attached a chat to a session that was not made for it. */
@@ -126,10 +126,12 @@ export class ChatSessions {
         if (!actor) continue;
         const place = { ...placeOfChat(chat), chat_id: chatId };
         // What comes under the new id has numbers of its own that are higher than any before.
+        this.#bindings.hold(place, summary.session);
         if (await actor.bind({ ...place, inbox: chat.inbox, by: BY_SERVER })) {
           this.#bindings.set(place, summary.session);
           await actor.unbind(chat, BY_SERVER);
           this.#bindings.drop(placeOfChat(chat), summary.session);
+          this.#bindings.release(placeOfChat(chat), summary.session);
         }
       }
     }
@@ -138,16 +140,25 @@ export class ChatSessions {
   /** Every other session that has the chat lets go of it, or ends; only then the chat has moved. */
   async #leaveOthers(place: ChatPlace, to: SessionActor, end: EndReason | null): Promise<void> {
     const key = keyOf(place);
-    const others = this.#sessions.summaries().filter(({ session, chats }) => {
-      const isHere = chats.some((chat) => chat.bound && keyOf(chat) === key);
-      return isHere && session !== to.session;
-    });
-    for (const { session } of others) {
+    for (const session of this.#bindings.holders(place)) {
+      if (session === to.session) continue;
       const actor = await this.#openIfAlive(session);
-      if (end) await actor?.end(end);
-      else await actor?.unbind(place, BY_SERVER);
+      if (actor?.chats.some((chat) => keyOf(chat) === key)) {
+        if (end) await actor.end(end);
+        else await actor.unbind(place, BY_SERVER);
+      }
+      this.#bindings.release(place, session);
     }
     this.#bindings.set(place, to.session);
+  }
+
+  #summaryOf(session: string): SessionSummary | null {
+    try {
+      return this.#sessions.summary(session);
+    } catch (error) {
+      if (error instanceof DuragentError && isGone(error)) return null;
+      throw error;
+    }
   }
 
   async #openIfAlive(session: string): Promise<SessionActor | null> {

@@ -56,6 +56,16 @@ describe('a message in a direct chat', () => {
     expect(hub.runtime.sessions.summaries()).toHaveLength(2);
   });
 
+  test('of somebody new begins a session without a look at all others', async () => {
+    const hub = await new TestHub().start();
+    await hub.tell('one');
+    await hub.answer('1');
+    const looks = vi.spyOn(hub.runtime.sessions, 'summaries');
+    await hub.tell('two', { from: 'bob' });
+    await hub.answer('2');
+    expect(looks).not.toHaveBeenCalled();
+  });
+
   test('that comes twice is one message', async () => {
     const hub = await new TestHub().start();
     const message = hub.message('hello');
