@@ -16,7 +16,7 @@ const ask = (text: string, name = '') =>
 languageModelContract('echo', async () => ({
   model: models,
   request: (kind) => {
-    if (kind === 'answer') return ask('one two three');
+    if (kind === 'answer') return ask('one two three '.repeat(4));
     if (kind === 'endless') return ask('one two three '.repeat(10_000), 'delay-5');
     return kind === 'silent' ? ask('one', 'delay-60000') : null;
   },
@@ -30,12 +30,12 @@ describe('echo', () => {
     expect(end).toMatchObject({ type: 'done', model: 'echo/echo', finishReason: 'stop' });
   });
 
-  it('streams word by word, and lets others work between', async () => {
+  it('streams a few words at a time, and lets others work between', async () => {
     let turns = 0;
     const timer = setInterval(() => turns++, 0);
-    const { chunks } = await finishCall(models, ask('word '.repeat(2000)));
+    const { chunks } = await finishCall(models, ask('word '.repeat(20_000)));
     clearInterval(timer);
-    expect(chunks.length).toBeGreaterThan(2000);
+    expect(chunks.length).toBeGreaterThan(4000);
     expect(turns).toBeGreaterThan(0);
   });
 
@@ -81,7 +81,8 @@ describe('echo', () => {
 
   it('pauses before each word when its name asks for it', async () => {
     const started = performance.now();
-    await finishCall(models, ask('a b c', 'delay-20'));
+    const { chunks } = await finishCall(models, ask('a b c', 'delay-20'));
+    expect(chunks).toHaveLength(8 + 1);
     expect(performance.now() - started).toBeGreaterThanOrEqual(8 * 20 - 20);
   });
 });

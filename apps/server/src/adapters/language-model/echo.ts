@@ -1,16 +1,23 @@
 import { setImmediate as nextTick, setTimeout as delay } from 'node:timers/promises';
-import type { FilePart, Usage } from '@duragent/protocol';
-import type { ModelChunk, ModelRequest, ModelToolCall } from '../../ports/language-model.ts';
+import type { AssistantPart, FilePart, Usage } from '@duragent/protocol';
+import type {
+  ModelChunk,
+  ModelMessage,
+  ModelRequest,
+  ModelToolCall,
+} from '../../ports/language-model.ts';
 import { abortedFailure } from './failures.ts';
 
 /** The longest pause between words that `delay-<ms>` may ask for, in ms. */
 const MAX_DELAY_MS = 60_000;
+/** Words that come together where nobody asked for a pause between them. */
+const WORDS_AT_ONCE = 4;
 /** Pieces between which the event loop does not run: it costs as much as several of them. */
 const PIECES_AT_ONCE = 16;
 
 /**
- * A model that needs no key and no network: it answers with the last thing it was told, word by
- * word, and says what it is. `!bash {"command":"date"}` makes it call the tool `bash`; after
+ * A model that needs no key and no network: it answers with the last thing it was told, a few words
+ * at a time, and says what it is. `!bash {"command":"date"}` makes it call the tool `bash`; after
  * tool results it answers with them. The model name `delay-<ms>` pauses that long before each
  * word, for trying what happens while an answer streams; any other name means nothing.
  */
@@ -21,8 +28,11 @@ export function streamEcho(
   const model = `echo/${request.model.name === '' ? 'echo' : request.model.name}`;
   const call = askedCall(request);
   const text = call === null ? `echo (no model is configured): ${lastTold(request)}` : '';
-  const pieces = words(text).map((piece) => ({ type: 'text' as const, text: piece }));
   const delayMs = delayOf(request.model.name);
+  const pieces = words(text, delayMs > 0 ? 1 : WORDS_AT_ONCE).map((piece) => ({
+    type: 'text' as const,
+    text: piece,
+  }));
   return streamPieces(pieces, { signal, model, delayMs }, () => ({
     type: 'done',
     content: text === '' ? [] : [{ type: 'text', text }, ...lastFiles(request)],
@@ -57,28 +67,44 @@ export async function* streamPieces(
 /** A piece of what a model says or thinks. */
 export type Piece = Extract<ModelChunk, { type: 'text' | 'reasoning' }>;
 
-/** The text cut after each run of spaces. */
-export function words(text: string): string[] {
-  return text.match(/\S*\s+|\S+/g) ?? [];
+/** The text cut after each run of spaces, or after so many of them. */
+export function words(text: string, count = 1): string[] {
+  const all = text.match(/\S*\s+|\S+/g) ?? [];
+  if (count === 1) return all;
+  const groups: string[] = [];
+  for (let at = 0; at < all.length; at += count) groups.push(all.slice(at, at + count).join(''));
+  return groups;
 }
 
 /** Tokens as bytes / 4, where nobody counts them. */
 export function estimateUsage(request: ModelRequest, output: string): Usage {
   let bytes = Buffer.byteLength(request.system);
-  for (const message of request.messages) {
-    if (message.role === 'user') bytes += Buffer.byteLength(message.text);
-    else if (message.role === 'tool') {
-      for (const result of message.results) bytes += Buffer.byteLength(result.content);
-    } else {
-      for (const part of message.content) {
-        if (part.type !== 'file') bytes += Buffer.byteLength(part.text);
-      }
-    }
-  }
+  for (const message of request.messages) bytes += bytesOf(message);
   return {
     input_tokens: Math.ceil(bytes / 4),
     output_tokens: Math.ceil(Buffer.byteLength(output) / 4),
   };
+}
+
+/** What is in a message is counted once: it comes again with every call. */
+const counted = new WeakMap<object, number>();
+
+function bytesOf(message: ModelMessage): number {
+  if (message.role === 'tool') {
+    return message.results.reduce((sum, { content }) => sum + Buffer.byteLength(content), 0);
+  }
+  const whole = message.role === 'user' ? message : message.content;
+  let bytes = counted.get(whole);
+  if (bytes === undefined) {
+    const texts = message.role === 'user' ? [message.text] : message.content.flatMap(textOf);
+    bytes = texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0);
+    counted.set(whole, bytes);
+  }
+  return bytes;
+}
+
+function textOf(part: AssistantPart): string[] {
+  return part.type === 'file' ? [] : [part.text];
 }
 
 /** What was said last: the results of tools, or the user's text. */
