@@ -64,6 +64,7 @@ export function modelRequest(model: ModelRef, more: Partial<ModelRequest> = {}):
     system: 'You are a test.',
     messages: [{ role: 'user', text: 'Hello' }],
     tools: [],
+    inputTokens: 10,
     ...more,
   };
 }

@@ -19,6 +19,8 @@ export interface ModelRequest {
   system: string;
   messages: ModelMessage[];
   tools: ToolSpec[];
+  /** Estimated tokens of all that: what is charged where nobody counts them. */
+  inputTokens: number;
 }
 
 /** A tool call without the server's id, as a provider names it. */

@@ -129,6 +129,7 @@ export class ModelCaller {
           agent: agent.name,
           ...context,
           tools: specs.map(({ spec }) => spec),
+          inputTokens: given.tokens,
         },
         { signal: stall.signal },
       );

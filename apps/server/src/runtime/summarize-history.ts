@@ -64,6 +64,7 @@ export async function summarizeHistory(
     const { system, text } = asked;
     const desk = await deps.budgets.open(agent);
     const { state, window } = scope.current();
+    const inputTokens = estimateTokens(system) + estimateTokens(text);
     const reservation = desk.reserve({
       session: state.session,
       call: { summary: effect.upTo },
@@ -71,7 +72,7 @@ export async function summarizeHistory(
       agent,
       sender: requesterOf(window, state.turn?.trigger ?? []),
       model,
-      inputTokens: estimateTokens(system) + estimateTokens(text),
+      inputTokens,
       maxOutputTokens: model.maxOutputTokens,
     });
     const label = `${model.provider}/${model.name}`;
@@ -79,7 +80,7 @@ export async function summarizeHistory(
     settle = () => reservation.settle(null);
     const messages = [{ role: 'user' as const, text }];
     const chunks = deps.models.stream(
-      { model, agent: agent.name, system, messages, tools: [] },
+      { model, agent: agent.name, system, messages, tools: [], inputTokens },
       { signal: stall.signal },
     );
     let streamed = 0;

@@ -73,9 +73,9 @@ describe('echo', () => {
     expect(text).toBe('echo (no model is configured): Monday');
   });
 
-  it('counts tokens as bytes / 4', async () => {
-    const { end } = await finishCall(models, { ...ask('x'.repeat(400)), system: 'y'.repeat(40) });
-    // 440 bytes in; 400 and the 31 of its introduction out.
+  it('counts what it says as bytes / 4, and what it was told as the server does', async () => {
+    const { end } = await finishCall(models, { ...ask('x'.repeat(400)), inputTokens: 110 });
+    // 400 bytes, and the 31 of its introduction.
     expect(end).toMatchObject({ usage: { input_tokens: 110, output_tokens: 108 } });
   });
 

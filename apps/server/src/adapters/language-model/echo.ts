@@ -1,11 +1,6 @@
 import { setImmediate as nextTick, setTimeout as delay } from 'node:timers/promises';
-import type { AssistantPart, FilePart, Usage } from '@duragent/protocol';
-import type {
-  ModelChunk,
-  ModelMessage,
-  ModelRequest,
-  ModelToolCall,
-} from '../../ports/language-model.ts';
+import type { FilePart, Usage } from '@duragent/protocol';
+import type { ModelChunk, ModelRequest, ModelToolCall } from '../../ports/language-model.ts';
 import { abortedFailure } from './failures.ts';
 
 /** The longest pause between words that `delay-<ms>` may ask for, in ms. */
@@ -77,34 +72,11 @@ export function words(text: string, count = 1): string[] {
 }
 
 /** Tokens as bytes / 4, where nobody counts them. */
-export function estimateUsage(request: ModelRequest, output: string): Usage {
-  let bytes = Buffer.byteLength(request.system);
-  for (const message of request.messages) bytes += bytesOf(message);
+export function estimateUsage({ inputTokens }: ModelRequest, output: string): Usage {
   return {
-    input_tokens: Math.ceil(bytes / 4),
+    input_tokens: inputTokens,
     output_tokens: Math.ceil(Buffer.byteLength(output) / 4),
   };
-}
-
-/** What is in a message is counted once: it comes again with every call. */
-const counted = new WeakMap<object, number>();
-
-function bytesOf(message: ModelMessage): number {
-  if (message.role === 'tool') {
-    return message.results.reduce((sum, { content }) => sum + Buffer.byteLength(content), 0);
-  }
-  const whole = message.role === 'user' ? message : message.content;
-  let bytes = counted.get(whole);
-  if (bytes === undefined) {
-    const texts = message.role === 'user' ? [message.text] : message.content.flatMap(textOf);
-    bytes = texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0);
-    counted.set(whole, bytes);
-  }
-  return bytes;
-}
-
-function textOf(part: AssistantPart): string[] {
-  return part.type === 'file' ? [] : [part.text];
 }
 
 /** What was said last: the results of tools, or the user's text. */

@@ -44,7 +44,7 @@ export function buildContext(input: {
   const beside = input.prompt + headTokens;
   const budget = historyBudget(model, session.maxHistoryTokens, { beside, factor });
 
-  const all = arrange(events, state.pending, access.groups.contextBuffer);
+  const all = arrange(window, state.pending, access.groups.contextBuffer);
   const isTrigger = (unit: Unit): boolean =>
     unit.kind === 'said' && trigger.includes(unit.messageId);
   const old = all.findIndex((unit) => unit.at > upTo);

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { foldLog, foldOn, packState } from '../session/fold.ts';
 import { say } from '../session/testing.ts';
+import { eventTokens } from '../session/event-tokens.ts';
 import type { WindowEvent } from '../session/window.ts';
 import { estimateTokens } from '../utf8.ts';
 import { CUT_NOTE } from './build-context.ts';
@@ -131,18 +132,21 @@ const tokensOf = (messages: readonly ContextMessage[]): number =>
 /** The whole conversation, as if there were room for all of it; `isThere`: the window still has it. */
 function whole(talk: Talk) {
   const events = talk.drive.events.filter(isKnownEvent) as WindowEvent[];
-  return arrange(events, talk.fold.state.pending, talk.agent.access.groups.contextBuffer).map(
-    (unit) => ({
-      at: unit.at,
-      first: unit.first,
-      isThere: unit.first >= talk.fold.window.start,
-      name: nameOf(
-        unit.kind === 'said'
-          ? unit.message
-          : { role: 'assistant', content: unit.answer.content, toolCalls: [] },
-      ).join(''),
-    }),
-  );
+  const sizes = events.map(eventTokens);
+  return arrange(
+    { events, sizes },
+    talk.fold.state.pending,
+    talk.agent.access.groups.contextBuffer,
+  ).map((unit) => ({
+    at: unit.at,
+    first: unit.first,
+    isThere: unit.first >= talk.fold.window.start,
+    name: nameOf(
+      unit.kind === 'said'
+        ? unit.message
+        : { role: 'assistant', content: unit.answer.content, toolCalls: [] },
+    ).join(''),
+  }));
 }
 
 describe('any conversation', () => {

@@ -27,7 +27,7 @@ export function summaryRequest(
   known: string | null,
   upTo: number,
 ): { system: string; text: string } | null {
-  const pieces = arrange(window.events, state.pending, agent.access.groups.contextBuffer)
+  const pieces = arrange(window, state.pending, agent.access.groups.contextBuffer)
     .filter(({ at }) => at > state.summary.upTo && at <= upTo)
     .flatMap(piecesOf);
   if (pieces.length === 0) return null;

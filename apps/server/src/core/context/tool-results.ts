@@ -14,18 +14,19 @@ export interface ShownResult {
   tokens: number;
 }
 
+/** Each result is measured and cut once: it comes again with every call. */
 const shortened = new WeakMap<Finished, ResultLimit & { shown: ShownResult }>();
 
 /** A result within the agent's limit, the same at every call: too much of it is left out, and the model told. */
 export function shortResult(event: Finished, limit: ResultLimit): ShownResult {
-  const tokens = eventTokens(event);
-  if (tokens - 1 <= limit.maxTokens) return { content: event.content, tokens };
   const known = shortened.get(event);
   if (known?.maxTokens === limit.maxTokens && known.truncation === limit.truncation) {
     return known.shown;
   }
-  const content = shorten(event.content, limit);
-  const shown = { content, tokens: 1 + estimateTokens(content) };
+  const tokens = eventTokens(event);
+  const isShort = tokens - 1 <= limit.maxTokens;
+  const content = isShort ? event.content : shorten(event.content, limit);
+  const shown = { content, tokens: isShort ? tokens : 1 + estimateTokens(content) };
   shortened.set(event, { ...limit, shown });
   return shown;
 }

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { eventTokens } from '../session/event-tokens.ts';
 import type { WindowEvent } from '../session/window.ts';
 import { arrange } from './units.ts';
 
@@ -55,7 +56,7 @@ test('what was overheard is shown as it was shown at first, however long the ans
   };
   const buffer = { form: 'block' as const, maxAgeMs: 10 * 60_000, maxMessages: 10 };
   const texts = (events: WindowEvent[]) =>
-    arrange(events, [], buffer).map((unit) =>
+    arrange({ events, sizes: events.map(eventTokens) }, [], buffer).map((unit) =>
       unit.kind === 'said' ? unit.message.text : 'answer',
     );
   expect(texts(seen)).toEqual(['[Said in this chat meanwhile, not to you:]\nsomebody: by the way']);

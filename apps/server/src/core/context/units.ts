@@ -2,7 +2,7 @@ import type { EventOf, QueueMode } from '@duragent/protocol';
 import type { AgentAccess } from '../agent-access.ts';
 import { eventTokens } from '../session/event-tokens.ts';
 import type { PendingMessage } from '../session/state.ts';
-import type { WindowEvent } from '../session/window.ts';
+import type { ConversationWindow, WindowEvent } from '../session/window.ts';
 import type { ContextMessage } from './message.ts';
 
 type ContextBuffer = AgentAccess['groups']['contextBuffer'];
@@ -33,7 +33,7 @@ export type Unit = {
  * @param pending messages that no model call has seen.
  */
 export function arrange(
-  events: readonly WindowEvent[],
+  { events, sizes }: Pick<ConversationWindow, 'events' | 'sizes'>,
   pending: readonly Pick<PendingMessage, 'message_id'>[],
   buffer: ContextBuffer,
 ): Unit[] {
@@ -80,7 +80,9 @@ export function arrange(
           event.seq,
           seenUntil(events, i, event.input_seq),
         );
-        if (event.content.length > 0 || event.tool_calls.length > 0) units.push(fromModel(event));
+        if (event.content.length > 0 || event.tool_calls.length > 0) {
+          units.push(fromModel(event, sizes[i] ?? 0));
+        }
         break;
       case 'tool_finished':
         addResult(units.at(-1), event);
@@ -177,9 +179,9 @@ function render(event: UserMessage, at: number): Said {
 
 const FILE_TOKENS = 24;
 
-function fromModel(answer: EventOf<'assistant_message'>): Unit {
+function fromModel(answer: EventOf<'assistant_message'>, tokens: number): Unit {
   const { seq } = answer;
-  return { kind: 'answer', at: seq, first: seq, tokens: eventTokens(answer), answer, results: [] };
+  return { kind: 'answer', at: seq, first: seq, tokens, answer, results: [] };
 }
 
 function addResult(unit: Unit | undefined, event: EventOf<'tool_finished'>): void {

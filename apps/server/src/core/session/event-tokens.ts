@@ -2,19 +2,8 @@ import type { AssistantPart, UserPart } from '@duragent/protocol';
 import { estimateTokens } from '../utf8.ts';
 import type { WindowEvent } from './window.ts';
 
-/** Each event is measured once: a call measures all that it shows. */
-const measured = new WeakMap<WindowEvent, number>();
-
 /** Estimated tokens of what an event says, at least 1. */
 export function eventTokens(event: WindowEvent): number {
-  const known = measured.get(event);
-  if (known !== undefined) return known;
-  const tokens = measure(event);
-  measured.set(event, tokens);
-  return tokens;
-}
-
-function measure(event: WindowEvent): number {
   switch (event.type) {
     case 'user_message':
       return event.content.reduce((sum, part) => sum + partTokens(part), 1);
