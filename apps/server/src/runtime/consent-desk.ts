@@ -11,7 +11,7 @@ import { mayApprove } from '../core/approvers.ts';
 import { decidedCard } from '../core/session/cards.ts';
 import type { AgentCatalog } from '../ports/agent-catalog.ts';
 import type { Agent } from '../core/agent.ts';
-import { chatKey } from '../core/session/chat-key.ts';
+import { isSameChat } from '../core/session/chat-key.ts';
 import type { Logger } from './logger.ts';
 import { newestFirst } from './newest-first.ts';
 import type { SessionActor } from './session-actor.ts';
@@ -102,7 +102,7 @@ export class ConsentDesk {
       throw new DuragentError('forbidden', 'You may not decide this (access.approvers).');
     }
     if (decision !== 'deny') {
-      const card = request.deliveries.find((one) => chatKey(one) === chatKey(chat));
+      const card = request.deliveries.find((one) => isSameChat(one, chat));
       const offered = card?.keyboard?.flat().some(({ data }) => data === `/approve ${approval}`);
       if (offered !== true) {
         throw new DuragentError(

@@ -2,21 +2,24 @@ import { randomUUIDv7 } from 'node:crypto';
 import type { IdKind } from '@duragent/protocol';
 
 const ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz';
+const [DASH, ZERO, NINE, A] = [0x2d, 0x30, 0x39, 0x61];
 
 /** A new id: `<kind>_` and a UUIDv7 as 26 Crockford base-32 characters, which sort by time. */
 export function newId(kind: IdKind): string {
-  const hex = randomUUIDv7().replaceAll('-', '');
-  // Two digits are the first two characters, and every five after them four more.
-  let text = characters(hex.slice(0, 2), 2);
-  for (let at = 2; at < hex.length; at += 5) text += characters(hex.slice(at, at + 5), 4);
-  return `${kind}_${text}`;
-}
-
-function characters(hex: string, count: number): string {
-  const bits = Number.parseInt(hex, 16);
-  let text = '';
-  for (let shift = 5 * (count - 1); shift >= 0; shift -= 5) {
-    text += ALPHABET[(bits >>> shift) & 31] ?? '';
+  const uuid = randomUUIDv7();
+  let text = `${kind}_`;
+  // Two zeros before the 128 bits: 26 times five.
+  let count = 2;
+  let bits = 0;
+  for (let at = 0; at < uuid.length; at += 1) {
+    const code = uuid.charCodeAt(at);
+    if (code === DASH) continue;
+    bits = (bits << 4) | (code - (code <= NINE ? ZERO : A - 10));
+    count += 4;
+    if (count < 5) continue;
+    count -= 5;
+    text += ALPHABET[bits >> count] ?? '';
+    bits &= (1 << count) - 1;
   }
   return text;
 }

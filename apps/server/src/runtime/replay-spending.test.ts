@@ -11,7 +11,7 @@ const NOON = Date.parse('2026-03-01T12:00:00.000Z');
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
 const log = { info() {}, warn() {}, error() {} };
-const [begun] = decide(initialState(), START, testRules());
+const begun = decide(initialState(), START, testRules())[0]?.event;
 
 type Fact = Record<string, unknown> & { type: SessionEvent['type'] };
 

@@ -3,7 +3,7 @@ import { defaultAccess } from '../core/agent-access.ts';
 import type { Agent } from '../core/agent.ts';
 import { givenAnswer } from '../core/session/receive.ts';
 import type { GivenAnswer, Rules } from '../core/session/rules.ts';
-import type { ConversationWindow } from '../core/session/window.ts';
+import type { ConversationWindow, WindowEvent } from '../core/session/window.ts';
 import type { TextLimits } from '../core/split.ts';
 
 /** The server's settings that agents may override. */
@@ -92,27 +92,47 @@ function lastCalls(window: ConversationWindow): readonly ToolCall[] {
   return [];
 }
 
+const NOTHING: ReturnType<typeof sinceCalls> = {
+  finished: new Set(),
+  answers: new Map(),
+  defaults: new Map(),
+  given: new Map(),
+  interrupted: new Map(),
+};
+
+function isOfCalls(event: WindowEvent): boolean {
+  switch (event.type) {
+    case 'tool_finished':
+    case 'question_asked':
+    case 'question_answered':
+      return true;
+    default:
+      return event.type === 'user_message' && event.answers !== undefined;
+  }
+}
+
 /** What became of the last calls: their results, what questions were answered, and what holds where they are not. */
 function sinceCalls(
   window: ConversationWindow,
 ): Pick<Rules, 'finished' | 'answers' | 'defaults' | 'given' | 'interrupted'> {
+  const last = window.events.findLastIndex((event) => event.type === 'assistant_message');
+  // Mostly nothing became of them: there were none.
+  if (!window.events.slice(last + 1).some(isOfCalls)) return NOTHING;
   const finished = new Set<string>();
   const answers = new Map<string, { answer: string | null; by: string }>();
   const defaults = new Map<string, string>();
   const interrupted = new Map<string, string>();
   const given = new Map<string, GivenAnswer>();
-  for (let i = window.events.length - 1; i >= 0; i -= 1) {
-    const event = window.events[i];
-    if (event?.type === 'assistant_message') break;
-    if (event?.type === 'tool_finished') finished.add(event.call);
-    if (event?.type === 'user_message' && event.answers !== undefined) {
+  for (const event of window.events.slice(last + 1).reverse()) {
+    if (event.type === 'tool_finished') finished.add(event.call);
+    if (event.type === 'user_message' && event.answers !== undefined) {
       given.set(event.answers, givenAnswer(event));
     }
-    if (event?.type === 'question_answered') answers.set(event.call, event);
-    if (event?.type === 'question_asked' && event.default !== undefined) {
+    if (event.type === 'question_answered') answers.set(event.call, event);
+    if (event.type === 'question_asked' && event.default !== undefined) {
       defaults.set(event.call, event.default);
     }
-    if (event?.type === 'question_asked' && event.interrupted) {
+    if (event.type === 'question_asked' && event.interrupted) {
       interrupted.set(event.call, event.interrupted.output);
     }
   }

@@ -1,6 +1,6 @@
 import { DuragentError, type SessionEvent } from '@duragent/protocol';
 import { decide } from '../core/session/decide.ts';
-import { type Fold, foldOn } from '../core/session/fold.ts';
+import { type Fold, foldSteps } from '../core/session/fold.ts';
 import type { Rules } from '../core/session/rules.ts';
 import type { SessionInput } from '../core/session/session-input.ts';
 import { type SessionSummary, summarize } from '../core/session/summary.ts';
@@ -114,13 +114,14 @@ export class SessionJournal {
     if (this.#over.signal.aborted) return Promise.reject(stopping());
     const { state } = this.#now;
     const rules = rulesNow();
-    let events = decide(state, input, rules);
-    if (events.some(isTooLarge)) {
+    let steps = decide(state, input, rules);
+    if (steps.some(({ event }) => isTooLarge(event))) {
       if (input.type !== 'model_finished') return Promise.reject(recordTooLarge());
-      events = decide(state, answerTooLarge(input), rules);
+      steps = decide(state, answerTooLarge(input), rules);
     }
+    const events = steps.map(({ event }) => event);
     if (events.length > 0) {
-      const after = foldOn(this.#now, events);
+      const after = foldSteps(this.#now, steps);
       this.#now = after;
       const mayWaitMs = events.every(isUnawaited) ? SHARE_MS : 0;
       this.#written = this.#log.append(events, state.seq, { mayWaitMs }).then(

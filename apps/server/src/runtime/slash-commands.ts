@@ -15,7 +15,7 @@ import {
 import { oneLine } from '../core/display-text.ts';
 import type { SessionSummary } from '../core/session/summary.ts';
 import { answeredCard } from '../core/session/cards.ts';
-import { chatKey } from '../core/session/chat-key.ts';
+import { isSameChat } from '../core/session/chat-key.ts';
 import { type ChatPlace, keyOf } from './gateways/bindings.ts';
 import type { ConsentDesk } from './consent-desk.ts';
 import type { ChatSessions } from './gateways/chat-sessions.ts';
@@ -72,7 +72,7 @@ export async function runSlashCommand(ask: SlashAsk, deps: SlashDeps): Promise<S
     return { text: `Only an owner may use /${command.name}.`, isRefused: true };
   }
   const actor = await deps.chats.current(ask.place);
-  const bound = actor?.chats.find((chat) => chatKey(chat) === chatKey(ask.place));
+  const bound = actor?.chats.find((chat) => isSameChat(chat, ask.place));
   // What people decide or answer counts once by itself: it may have been remembered and not done.
   const isOnce = deciders.has(command.name) || typed.args.startsWith('appr_');
   if (bound && bound.inbox >= ask.n && !isOnce) return null;

@@ -26,12 +26,18 @@ import {
   waitsForSomebody,
 } from './turns.ts';
 
+/** An event, and the state after it. */
+export interface Step {
+  event: SessionEvent;
+  after: SessionState;
+}
+
 /**
  * The events that an input causes, stamped and in order; none where it changes nothing. Never
  * throws. Every prefix of the result is a legal log: what is cut off, `recover` decides again.
  */
-export function decide(state: SessionState, input: SessionInput, rules: Rules): SessionEvent[] {
-  const events: SessionEvent[] = [];
+export function decide(state: SessionState, input: SessionInput, rules: Rules): Step[] {
+  const steps: Step[] = [];
   let current = state;
   const record = (facts: Facts): void => {
     for (const fact of facts) {
@@ -42,17 +48,17 @@ export function decide(state: SessionState, input: SessionInput, rules: Rules): 
         ...closingCards(current, fact, rules),
         ...unattended(current, fact, rules),
       };
-      events.push(event);
       current = evolve(current, event);
+      steps.push({ event, after: current });
     }
   };
   record(react(state, input, rules));
-  if (current.seq === 0) return events;
+  if (current.seq === 0) return steps;
   const calls = input.type === 'model_finished' ? input.tool_calls : rules.calls;
-  const answers = withAnswers(rules.answers, events);
+  const answers = withAnswers(rules.answers, steps);
   for (;;) {
     const facts = settle(current, state, { ...rules, calls, answers });
-    if (facts.length === 0) return events;
+    if (facts.length === 0) return steps;
     record(facts);
   }
 }
@@ -76,8 +82,8 @@ function unattended(
   return isNews && counting.has(fact.type) ? { unattended_ms: background.ms } : {};
 }
 
-function withAnswers(answers: Rules['answers'], events: readonly SessionEvent[]) {
-  const fresh = events.flatMap((event) =>
+function withAnswers(answers: Rules['answers'], steps: readonly Step[]) {
+  const fresh = steps.flatMap(({ event }) =>
     event.type === 'question_answered' ? [[event.call, event] as const] : [],
   );
   return fresh.length === 0 ? answers : new Map([...answers, ...fresh]);

@@ -1,6 +1,6 @@
 import type { ChatAddress, Delivery, DeliveryPart, ErrorInfo } from '@duragent/protocol';
 import { splitMessage } from '../split.ts';
-import { addressOf, chatKey } from './chat-key.ts';
+import { addressOf, chatKey, isSameChat } from './chat-key.ts';
 import type { Facts } from './facts.ts';
 import { outId } from './derived-id.ts';
 import type { Rules } from './rules.ts';
@@ -30,8 +30,7 @@ export function heardIn(state: SessionState): Chat[] {
 
 /** These chats, and others that may be of no session. */
 export function withOthers(chats: readonly Chat[], others: readonly ChatAddress[]): Chat[] {
-  const known = new Set(chats.map(chatKey));
-  const fresh = others.filter((other) => !known.has(chatKey(other)));
+  const fresh = others.filter((other) => !chats.some((chat) => isSameChat(chat, other)));
   return [
     ...chats,
     ...fresh.map((other) => ({

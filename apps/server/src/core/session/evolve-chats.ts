@@ -1,5 +1,5 @@
 import type { EventOf } from '@duragent/protocol';
-import { addressOf, chatKey } from './chat-key.ts';
+import { addressOf, isSameChat } from './chat-key.ts';
 import { withChats } from './evolve-deliveries.ts';
 import type { Chat, SessionState } from './state.ts';
 
@@ -12,8 +12,7 @@ export function evolveChat(
 }
 
 function bind(state: SessionState, event: EventOf<'chat_bound'>): SessionState {
-  const key = chatKey(event);
-  const known = state.chats.find((chat) => chatKey(chat) === key);
+  const known = state.chats.find((chat) => isSameChat(chat, event));
   const chat: Chat = {
     ...addressOf(event),
     since: known?.since ?? event.seq,
@@ -29,9 +28,8 @@ function bind(state: SessionState, event: EventOf<'chat_bound'>): SessionState {
 }
 
 function unbind(state: SessionState, event: EventOf<'chat_unbound'>): SessionState {
-  const key = chatKey(event);
   const chats = state.chats.map((chat) =>
-    chatKey(chat) === key ? { ...chat, bound: false } : chat,
+    isSameChat(chat, event) ? { ...chat, bound: false } : chat,
   );
   return withChats(state, chats);
 }

@@ -1,5 +1,5 @@
 import { type Delivery, type EventOf, MAX_DELIVER_TO } from '@duragent/protocol';
-import { chatKey } from './chat-key.ts';
+import { isSameChat } from './chat-key.ts';
 import { DROPPED_CODE, lastText } from './deliveries.ts';
 import {
   type Chat,
@@ -20,8 +20,7 @@ export function oweDeliveries(
   let { chats, previews } = state;
   const owed: OpenDelivery[] = [];
   for (const delivery of deliveries) {
-    const key = chatKey(delivery);
-    let chat = chats.find((one) => chatKey(one) === key);
+    let chat = chats.find((one) => isSameChat(one, delivery));
     if (!chat) {
       const { gateway, account, chat_id, thread_id } = delivery;
       chat = {

@@ -1,5 +1,5 @@
 import type { EventOf } from '@duragent/protocol';
-import { chatKey } from './chat-key.ts';
+import { isSameChat } from './chat-key.ts';
 import { oweDeliveries } from './evolve-deliveries.ts';
 import { senderKey } from './receive.ts';
 import { textOf } from './spoken-text.ts';
@@ -40,7 +40,8 @@ function receive(state: SessionState, event: EventOf<'user_message'>): SessionSt
   const text = textOf(event.content);
   const isSteered = event.handling === 'turn' && state.turn?.queue === 'steer';
   const steered = isSteered ? state.turn?.turn : undefined;
-  const chat = event.source.chat ? keyOfChat(state, event.source.chat) : undefined;
+  const from = event.source.chat;
+  const chat = from && state.chats.find((one) => one.bound && isSameChat(one, from));
   return {
     ...state,
     pending: event.handling === 'turn' ? wait(state, event, chat) : state.pending,
@@ -85,11 +86,6 @@ function markTold(turn: OpenTurn, call: string): OpenTurn {
 function addKey({ keys }: SessionState, known: KnownKey): KnownKey[] {
   const fresh = keys.filter((one) => ageMs(one.at, known.at) < KEY_TTL_MS);
   return [...fresh, known].slice(-MAX_KEYS);
-}
-
-function keyOfChat(state: SessionState, address: Parameters<typeof chatKey>[0]): Chat | undefined {
-  const key = chatKey(address);
-  return state.chats.find((one) => one.bound && chatKey(one) === key);
 }
 
 /** The messages that wait, with one more: a new text takes the place of the old, a burst is held together. */

@@ -24,6 +24,19 @@ export function foldOn(fold: Fold, events: readonly StoredEvent[]): Fold {
   return { state, window: window.build() };
 }
 
+/** The fold after more events whose states are known. */
+export function foldSteps(
+  { state, window }: Fold,
+  steps: readonly { event: StoredEvent; after: SessionState }[],
+): Fold {
+  const builder = new WindowBuilder(window);
+  for (const { event, after } of steps) {
+    builder.add(event);
+    builder.trim(after);
+  }
+  return { state: steps.at(-1)?.after ?? state, window: builder.build() };
+}
+
 /** A state as a snapshot keeps it. */
 export function packState(state: SessionState): unknown {
   return { version: STATE_VERSION, ...state };

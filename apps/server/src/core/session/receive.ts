@@ -1,5 +1,5 @@
 import type { Handling } from '@duragent/protocol';
-import { chatKey } from './chat-key.ts';
+import { chatKey, isSameChat } from './chat-key.ts';
 import { freeQuestion } from './consent.ts';
 import { boundChats, deliveriesTo } from './deliveries.ts';
 import type { Facts } from './facts.ts';
@@ -103,9 +103,11 @@ export function findMessage(state: SessionState, key: string | undefined): Known
 }
 
 /** Whether a chat is bound to this session. */
-export function chatOf(state: SessionState, chat: Parameters<typeof chatKey>[0]): Chat | undefined {
-  const key = chatKey(chat);
-  return state.chats.find((one) => one.bound && chatKey(one) === key);
+export function chatOf(
+  state: SessionState,
+  chat: Parameters<typeof isSameChat>[0],
+): Chat | undefined {
+  return state.chats.find((one) => one.bound && isSameChat(one, chat));
 }
 
 /** Bots that talk with each other stop after a while: what they say is seen, and starts nothing. */

@@ -174,7 +174,7 @@ export class Drive {
     const last = this.events.findLastIndex((event) => event.type === 'assistant_message');
     const answer = this.events[last];
     const since = this.events.slice(Math.max(0, last));
-    const events = decide(this.state, input, {
+    const steps = decide(this.state, input, {
       ...this.rules,
       calls: answer?.type === 'assistant_message' ? answer.tool_calls : [],
       finished: new Set(since.flatMap((one) => (one.type === 'tool_finished' ? [one.call] : []))),
@@ -203,6 +203,7 @@ export class Drive {
         ),
       ),
     });
+    const events = steps.map(({ event }) => event);
     this.events.push(...events);
     this.state = events.reduce(evolve, this.state);
     return events.map((event) => event.type);

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { type ChatAddress, DuragentError, type EndReason } from '@duragent/protocol';
-import { addressOf, chatKey } from '../../core/session/chat-key.ts';
+import { addressOf, isSameChat } from '../../core/session/chat-key.ts';
 import type { SessionActor } from '../session-actor.ts';
 import type { SessionRegistry } from '../session-registry.ts';
 import type { SessionSummary } from '../../core/session/summary.ts';
@@ -26,7 +26,7 @@ export class ChatSessions {
     const session = this.#bindings.get(place);
     if (session === null) return null;
     const actor = await this.#openIfAlive(session);
-    const isBound = actor?.chats.some((chat) => chatKey(chat) === chatKey(place)) ?? false;
+    const isBound = actor?.chats.some((chat) => isSameChat(chat, place)) ?? false;
     if (actor && isBound) return actor;
     this.#bindings.drop(place, session);
     return null;
@@ -121,7 +121,7 @@ export class ChatSessions {
     for (const summary of this.#sessions.summaries()) {
       for (const chat of summary.chats) {
         if (!chat.bound) continue;
-        if (chatKey({ ...chat, thread_id: undefined }) !== chatKey(from)) continue;
+        if (!isSameChat({ ...chat, thread_id: undefined }, from)) continue;
         const actor = await this.#openIfAlive(summary.session);
         if (!actor) continue;
         const place = { ...placeOfChat(chat), chat_id: chatId };

@@ -6,7 +6,7 @@ import {
   type UserPart,
 } from '@duragent/protocol';
 import { oneLine } from '../../core/display-text.ts';
-import { chatKey } from '../../core/session/chat-key.ts';
+import { isSameChat } from '../../core/session/chat-key.ts';
 import type { ArtifactStore } from '../../ports/artifact-store.ts';
 import { type Clock, sleep } from '../../ports/clock.ts';
 import type { InboxEntry } from '../../ports/inbox.ts';
@@ -168,7 +168,7 @@ export class Handover {
     if (n <= heard.get(place)) return;
     for (let moves = 0; moves < MAX_MOVES; moves += 1) {
       const actor = await this.#deps.sessions.forArrival(place, agent, n);
-      const bound = actor.chats.find((chat) => chatKey(chat) === chatKey(place));
+      const bound = actor.chats.find((chat) => isSameChat(chat, place));
       if (bound && bound.inbox >= n) return;
       const content = await this.#contentOf(event, n);
       const isTaken = await actor.receiveFromChat({

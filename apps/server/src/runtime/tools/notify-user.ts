@@ -1,7 +1,7 @@
 import { type ChatAddress, MAX_DELIVER_TO } from '@duragent/protocol';
 import { z } from 'zod';
 import { chatNameOf, readChatName } from '../../core/chat-name.ts';
-import { chatKey } from '../../core/session/chat-key.ts';
+import { isSameChat } from '../../core/session/chat-key.ts';
 import { WEBHOOK_GATEWAY } from '../../core/webhooks/notification.ts';
 import type { Tool, ToolResult } from '../../ports/tool.ts';
 import type { SessionActor } from '../session-actor.ts';
@@ -73,8 +73,8 @@ export function notifyUserTool({ chatsOf, gateways, webhooks, open }: NotifyTool
       const told = read(args);
       if ('fault' in told) return told;
       const { chats, text } = told;
-      const own = new Set(chatsOf(session).map(chatKey));
-      const others = (chats ?? []).filter((chat) => !own.has(chatKey(chat)));
+      const own = chatsOf(session);
+      const others = (chats ?? []).filter((chat) => !own.some((one) => isSameChat(one, chat)));
       const mustAsk = `it writes to ${namesOf(others)}, which this session is not shown in`;
       return {
         policy: { kind: 'builtin', name: 'notify_user', action: null, args, harmless: true },
