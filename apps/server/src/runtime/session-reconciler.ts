@@ -1,6 +1,7 @@
 import type { DuragentError, SessionEvent } from '@duragent/protocol';
-import { next } from '../core/session/next.ts';
+import { type Effect, next } from '../core/session/next.ts';
 import type { SessionInput } from '../core/session/session-input.ts';
+import type { SessionState } from '../core/session/state.ts';
 import type { SessionLog, StoredRecord } from '../ports/session-store.ts';
 import { AgentInUse } from './agent-in-use.ts';
 import { Feed } from './feed.ts';
@@ -31,6 +32,8 @@ export class SessionReconciler {
   /** null: not begun or started yet, and nothing is done that is owed. */
   #started: Promise<void> | null = null;
   #usedAt: number;
+  /** What the newest state owes: it is asked for again when that is on disk. */
+  #owed: { state: SessionState | null; effects: Effect[] } = { state: null, effects: [] };
 
   constructor(deps: SessionDeps, opened: OpenedSession) {
     const { clock, runner, settings } = deps;
@@ -187,7 +190,10 @@ export class SessionReconciler {
     const { now, durable } = this.journal;
     const isDurable = (key: string): boolean =>
       next(durable.state).some((effect) => effect.key === key);
-    this.#work.reconcile(next(now.state), isDurable, () => this.view.scope());
+    if (this.#owed.state !== now.state) {
+      this.#owed = { state: now.state, effects: next(now.state) };
+    }
+    this.#work.reconcile(this.#owed.effects, isDurable, () => this.view.scope());
     this.#shown.turn(durable.state);
     this.audience.presenceChanged();
     this.audience.watchBackground();
