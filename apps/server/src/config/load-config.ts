@@ -173,7 +173,7 @@ export async function loadConfig(options: {
   const agentsPath =
     typed.agentsDir === undefined ? paths.agents.static.path : fromCwd(typed.agentsDir);
   const explicitPort = typed.port ?? settings.port;
-  const defaults = fillPaths(configFileSchema.parse({}), dataDir, fromFile);
+  const defaults = fillPaths(configFileSchema.parse({}, { jitless: true }), dataDir, fromFile);
   return {
     file: place.file,
     workspaceRoot: place.workspaceRoot,

@@ -232,7 +232,10 @@ const shortSchema = z
   });
 
 /** The spec of the smallest agent: what all other keys are when they are left out. */
-export const defaultSpec: AgentSpec = specSchema.parse({ model: { provider: 'echo' } });
+export const defaultSpec: AgentSpec = specSchema.parse(
+  { model: { provider: 'echo' } },
+  { jitless: true },
+);
 
 /** `provider/name` is short for a map of the two; all else stays as it is. */
 export function readModel(written: unknown): unknown {
