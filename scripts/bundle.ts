@@ -55,7 +55,7 @@ async function bundle(
     cwd: folder,
     input: { main: 'src/main.ts', ...entries },
     platform: 'node',
-    plugins,
+    plugins: [...plugins, ascii()],
     resolve: { conditionNames: ['@duragent/source', 'node', 'import', 'default'] },
     onLog(level, log, handle) {
       // Otherwise left for the user's machine to miss: nothing is installed beside the bundle.
@@ -68,9 +68,29 @@ async function bundle(
       // One level down: what is beside `src/` is found from here by the same path.
       entryFileNames: 'chunks/[name].js',
       chunkFileNames: 'chunks/[name]-[hash].js',
+      comments: { jsdoc: false, annotation: false },
     },
   });
   return output.filter((file) => file.type === 'chunk');
+}
+
+/** Writes letters beyond ASCII as escapes: a file that has one takes two bytes for each letter, in memory too. */
+function ascii(): Plugin {
+  return {
+    name: 'ascii',
+    generateBundle(_, files) {
+      for (const file of Object.values(files)) {
+        // After a backslash an escape would be none: that file stays as it is.
+        if (file.type !== 'chunk' || /\\[^\0-\x7f]/.test(file.code)) continue;
+        file.code = file.code.replaceAll(/[^\0-\x7f]/g, escaped);
+      }
+    },
+  };
+}
+
+/** A UTF-16 unit as strings, templates, regular expressions and names write it. */
+function escaped(unit: string): string {
+  return `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`;
 }
 
 /** The compile cache has to be on before the first file that is worth caching is loaded. */
