@@ -1,4 +1,3 @@
-import http from 'node:http';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import type { Plugin } from 'rolldown';
@@ -14,7 +13,7 @@ await bundlePackage({
   command: 'duragent',
   assets: ['apps/server/templates', 'README.md', 'LICENSE'].map((name) => path.join(root, name)),
   entries: { 'html-process': path.join(root, 'apps/server/src/adapters/web/html-process.ts') },
-  plugins: [httpWithoutClient(), mimeTypesWhenAsked()],
+  plugins: [builtinsPartlyRead(), mimeTypesWhenAsked()],
   first: `// Many sessions sync at once, each on a thread. Read when the first thread starts.
 process.env.UV_THREADPOOL_SIZE ??= '16';
 `,
@@ -23,21 +22,27 @@ process.env.UV_THREADPOOL_SIZE ??= '16';
 });
 
 /**
- * `node:http` by `process.getBuiltinModule`. An `import` of it reads every export at once, and some
- * of these load a whole HTTP client that nobody asked for: 16 ms and 4 MB of each start.
+ * `node:http` and `node:process` by `process.getBuiltinModule`. An `import` reads every export at
+ * once, and some of these load what nobody asked for: a whole HTTP client with the first (16 ms and
+ * 4 MB of each start), reports and standard input with the other (3 ms).
  */
-function httpWithoutClient(): Plugin {
+function builtinsPartlyRead(): Plugin {
   const prefix = '\0builtin:';
   return {
-    name: 'http-without-client',
+    name: 'builtins-partly-read',
     resolveId: (id, _, { kind }) =>
-      kind === 'import-statement' && /^(node:)?http$/.test(id) ? `${prefix}node:http` : null,
+      kind === 'import-statement' && /^(node:)?(http|process)$/.test(id)
+        ? `${prefix}node:${id.replace('node:', '')}`
+        : null,
     load(id) {
-      if (id !== `${prefix}node:http`) return null;
-      const values = Object.entries(Object.getOwnPropertyDescriptors(http))
-        .filter(([name, { get }]) => get === undefined && /^[A-Za-z]+$/.test(name))
-        .map(([name]) => `export const ${name} = http.${name};`);
-      const first = "const http = process.getBuiltinModule('node:http');\nexport default http;";
+      if (!id.startsWith(prefix)) return null;
+      const name = id.slice(prefix.length);
+      const loaded = process.getBuiltinModule(name) as object;
+      const values = Object.keys(loaded)
+        .filter((key) => /^[A-Za-z]+$/.test(key))
+        // What is pure and not imported is left out, and so not read.
+        .map((key) => `export const ${key} = /* @__PURE__ */ (() => builtin.${key})();`);
+      const first = `const builtin = process.getBuiltinModule('${name}');\nexport default builtin;`;
       return [first, ...values].join('\n');
     },
   };
