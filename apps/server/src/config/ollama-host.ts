@@ -1,5 +1,6 @@
 import { isIPv4, isIPv6 } from 'node:net';
 
+const DEFAULT = 'http://127.0.0.1:11434';
 const DEFAULT_PORTS: Readonly<Record<string, string>> = { http: '80', https: '443' };
 
 /**
@@ -10,6 +11,8 @@ const DEFAULT_PORTS: Readonly<Record<string, string>> = { http: '80', https: '44
  */
 export function parseOllamaHost(variable: string | undefined): string | null {
   const text = trimQuotes(variable ?? '');
+  // The first question whether something is an IPv6 address takes 5 ms.
+  if (text === '') return DEFAULT;
   const cut = text.indexOf('://');
   const scheme = cut === -1 ? 'http' : text.slice(0, cut);
   const defaultPort = cut === -1 ? '11434' : DEFAULT_PORTS[scheme];
