@@ -17,7 +17,7 @@ import type {
 import { startChild } from './child.ts';
 import { childEnvironment } from './environment.ts';
 import { findCommand } from './find-command.ts';
-import { GatewayLife, type LifeEnd, type LifeListener } from './gateway-life.ts';
+import type { GatewayLife, LifeEnd, LifeListener } from './gateway-life.ts';
 import { GatewayLog, type ServerLog } from './gateway-log.ts';
 import { LineFaults } from './line-faults.ts';
 import type { GatewayProcessLimits } from './limits.ts';
@@ -155,7 +155,7 @@ export class SupervisedGateway implements RunningGateway {
     this.#enter('starting', this.#reason);
     try {
       const life = await this.#start();
-      if (!(life instanceof GatewayLife)) {
+      if ('kind' in life) {
         this.#announceStart();
         return life;
       }
@@ -198,6 +198,8 @@ export class SupervisedGateway implements RunningGateway {
     if (found.file === null) {
       return { kind: 'fatal', reason: this.#clean(`cannot be started: ${found.reason}`) };
     }
+    // With what reads lines, which a server without gateways does not need.
+    const { GatewayLife } = await import('./gateway-life.ts');
     if (this.#isStopped) return { kind: 'asked', reason: 'was stopped' };
     try {
       const settings = this.#host.settings();
