@@ -33,8 +33,10 @@ export async function openRunFiles(dataDir: string): Promise<RunFiles> {
     async publish(server) {
       const text = `${JSON.stringify(server, null, 2)}\n`;
       if ((await readIfThere(serverFile)) === text) return;
-      await replaceFile(nodeFiles, pidFile, `${server.pid}\n`);
-      await replaceFile(nodeFiles, serverFile, text);
+      await Promise.all([
+        replaceFile(nodeFiles, pidFile, `${server.pid}\n`),
+        replaceFile(nodeFiles, serverFile, text),
+      ]);
     },
     async retract() {
       await rm(serverFile, { force: true });
