@@ -174,6 +174,8 @@ function sayReloaded(context: CliContext, report: ReloadReport): void {
 /** A server that a client started for itself makes room for one that is to stay. */
 async function takeOver(context: CliContext, dataDir: string): Promise<void> {
   if (!(await exists(dataDir))) return;
+  // One that is to stay, or was, is not asked: that would load the HTTP client, after each crash.
+  if (((await readServerFile(dataDir))?.ephemeral ?? null) === null) return;
   const { signal } = new AbortController();
   const found = await findServer(dataDir, { signal, withoutToken: true });
   if (found.state !== 'up' || found.file.ephemeral === null) return;
