@@ -94,7 +94,6 @@ export class ModelCaller {
     const { state, window } = scope.current();
     const label = `${model.provider}/${model.name || model.provider}`;
     const isDurable = scope.durable();
-    isDurable.catch(() => undefined); // awaited below; a call that ends earlier must not leave it unheard
     const specs = [...tools.values()].map(toSpec);
     const { given, ...context } = buildContext({
       agent,
@@ -121,7 +120,13 @@ export class ModelCaller {
     }
     scope.calling({ inputSeq: state.seq, model: label, reserved: reservation.reserved });
     const stall = new StallGuard(this.#clock, signal);
-    const offsets = { text: 0, reasoning: 0 };
+    const draft = new ShownDraft(effect, scope, signal);
+    // What a call that ends before that has said is in its record, which comes behind.
+    isDurable.then(
+      () => draft.begin(),
+      () => undefined,
+    );
+    let isWhole = false;
     try {
       const chunks = this.#models.stream(
         {
@@ -134,12 +139,10 @@ export class ModelCaller {
         { signal: stall.signal },
       );
       let bytes = 0;
-      let wasDurable = false;
       for await (const chunk of chunks) {
         stall.touch();
-        if (!wasDurable) await isDurable;
-        wasDurable = true;
         if (chunk.type === 'done' || chunk.type === 'failed') {
+          isWhole = true;
           const { isStalled } = stall;
           const wasRefused = chunk.type === 'failed' && !chunk.usage && bytes === 0;
           if (wasRefused && !isStalled && !signal.aborted) reservation.release();
@@ -148,16 +151,7 @@ export class ModelCaller {
         }
         bytes += utf8Length(JSON.stringify(chunk.text));
         if (bytes > MAX_ANSWER_BYTES) return tooLarge(effect, label, reservation.settle(null));
-        if (signal.aborted) continue;
-        scope.show({
-          type: chunk.type === 'text' ? 'token' : 'reasoning',
-          turn,
-          step,
-          attempt,
-          offset: offsets[chunk.type],
-          text: chunk.text,
-        });
-        offsets[chunk.type] += chunk.text.length;
+        draft.add(chunk);
       }
       const error = {
         code: 'model_bad_answer',
@@ -168,8 +162,50 @@ export class ModelCaller {
     } finally {
       // One that was aborted may have cost all that it could.
       reservation.settle(null);
-      stall.stop();
+      stall.stop({ isWhole });
+      draft.end();
     }
+  }
+}
+
+type Piece = Extract<ModelChunk, { type: 'text' | 'reasoning' }>;
+
+/** What a model call has said so far, as readers see it: not before what it answers is on disk. */
+class ShownDraft {
+  readonly #of: Pick<CallModel, 'turn' | 'step' | 'attempt'>;
+  readonly #scope: EffectScope;
+  readonly #signal: AbortSignal;
+  readonly #offsets = { text: 0, reasoning: 0 };
+  /** What waits to be shown; null: nothing has to. */
+  #held: Piece[] | null = [];
+
+  constructor({ turn, step, attempt }: CallModel, scope: EffectScope, signal: AbortSignal) {
+    this.#of = { turn, step, attempt };
+    this.#scope = scope;
+    this.#signal = signal;
+  }
+
+  add(piece: Piece): void {
+    if (this.#held) this.#held.push(piece);
+    else this.#show(piece);
+  }
+
+  begin(): void {
+    const held = this.#held ?? [];
+    this.#held = null;
+    for (const piece of held) this.#show(piece);
+  }
+
+  /** The call has ended: what was not shown by now is not shown any more. */
+  end(): void {
+    this.#held = [];
+  }
+
+  #show({ type, text }: Piece): void {
+    if (this.#signal.aborted) return;
+    const offset = this.#offsets[type];
+    this.#offsets[type] += text.length;
+    this.#scope.show({ type: type === 'text' ? 'token' : 'reasoning', ...this.#of, offset, text });
   }
 }
 

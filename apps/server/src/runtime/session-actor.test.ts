@@ -93,6 +93,36 @@ describe('a turn', () => {
     await reader.leave();
   });
 
+  test('records an answer that is quicker than the disk behind its message, and shows them in order', async () => {
+    const gate = Promise.withResolvers<void>();
+    let isHeld = false;
+    const runtime = new TestRuntime({
+      wrapStore: (store) => slowStore(store, () => (isHeld ? gate.promise : Promise.resolve())),
+    });
+    const actor = await runtime.create();
+    const reader = new Reader(actor);
+    await ticks();
+    isHeld = true;
+    const accepted = say(actor, 'hi');
+    const call = await runtime.model.call(1);
+    call.text('Quick.');
+    call.done('Quick.');
+    await ticks();
+    expect(reader.events).toEqual(['session_started']);
+    gate.resolve();
+    await accepted;
+    await until(() => reader.events.includes('turn_finished'));
+    expect(reader.events).toEqual([
+      'session_started',
+      'user_message',
+      'turn_started',
+      'assistant_message',
+      'turn_finished',
+    ]);
+    expect(runtime.model.calls).toHaveLength(1);
+    await reader.leave();
+  });
+
   test('takes a steered message into its next step', async () => {
     const runtime = new TestRuntime();
     const actor = await runtime.create();

@@ -22,13 +22,17 @@ const clock = { now: () => 0, monotonic: () => 0, after: () => () => undefined }
 const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
 const error = { code: 'lost', message: 'It did not answer.' };
 
-/** What became of a message to a chat, and for how long each of its records may have waited. */
-async function record(end: DeliveryEnd): Promise<string[]> {
+/** A session of a chat, and what is recorded of it: with how long it may wait, in ms, where it may. */
+async function session(): Promise<{
+  journal: SessionJournal;
+  submit: (input: SessionInput) => Promise<void>;
+  recorded: string[];
+}> {
   const created = await memorySessionStore().create(SESSION);
-  const waits: string[] = [];
+  const recorded: string[] = [];
   const append: SessionLog['append'] = (events, expectedSeq, options = {}) => {
-    const isHurried = (options.mayWaitMs ?? 0) === 0;
-    waits.push(...events.map(({ type }) => (isHurried ? type : `${type}, which may wait`)));
+    const wait = (options.mayWaitMs ?? 0) === 0 ? '' : ` within ${options.mayWaitMs}`;
+    recorded.push(...events.map(({ type }) => `${type}${wait}`));
     return created.append(events, expectedSeq, options);
   };
   const opened = {
@@ -43,13 +47,20 @@ async function record(end: DeliveryEnd): Promise<string[]> {
   const journal = new SessionJournal(opened, { clock, log }, told);
   const submit = (input: SessionInput): Promise<void> => journal.submit(input, () => testRules());
   await submit({ ...START, origin: { kind: 'gateway' }, chat } as SessionInput);
+  recorded.length = 0;
+  return { journal, submit, recorded };
+}
+
+/** What is recorded of sending a part. */
+async function record(end: DeliveryEnd): Promise<string[]> {
+  const { journal, submit, recorded } = await session();
   await submit({ type: 'notify', text: 'Hello', idempotency: 'k', chats: null });
   const [owed] = next(journal.now.state);
   if (owed?.type !== 'deliver') throw new Error('nothing is owed to the chat');
   const { out, part, attempt } = owed.delivery;
   await submit({ type: 'deliver_start', out, part, attempt });
   await submit({ type: 'deliver_end', out, part, attempt, ...end });
-  return waits.slice(waits.indexOf('delivery_started'));
+  return recorded.slice(recorded.indexOf('delivery_started'));
 }
 
 test('an abandoned session abandons its log', async () => {
@@ -66,7 +77,7 @@ describe('what is recorded of a delivery', () => {
   test('may wait for the next record where it was done', async () => {
     expect(await record({ outcome: 'delivered', message: 'p1' })).toEqual([
       'delivery_started',
-      'delivery_finished, which may wait',
+      'delivery_finished within 20',
     ]);
   });
 
@@ -76,5 +87,32 @@ describe('what is recorded of a delivery', () => {
     { outcome: 'uncertain', error },
   ])('waits for nothing where it was not ($outcome)', async (end) => {
     expect(await record(end)).toEqual(['delivery_started', 'delivery_finished']);
+  });
+});
+
+describe('a message', () => {
+  const said = {
+    type: 'receive' as const,
+    message_id: 'msg_1',
+    content: [{ type: 'text' as const, text: 'Hello' }],
+    handling: 'turn' as const,
+  };
+
+  test('of an inbox may wait for what comes of it at once, with the turn that it begins', async () => {
+    const { submit, recorded } = await session();
+    const { inbox: _, by: _by, ...of } = chat;
+    const source = {
+      kind: 'gateway' as const,
+      chat: { ...of, message_id: '1' },
+      inbox: { account: 'telegram', n: 1 },
+    };
+    await submit({ ...said, source });
+    expect(recorded).toEqual(['user_message within 2', 'turn_started within 2']);
+  });
+
+  test('that is kept nowhere else waits for nothing', async () => {
+    const { submit, recorded } = await session();
+    await submit({ ...said, source: { kind: 'http' } });
+    expect(recorded.slice(0, 2)).toEqual(['user_message', 'turn_started']);
   });
 });

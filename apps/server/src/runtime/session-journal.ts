@@ -21,10 +21,11 @@ export interface OpenedSession extends Fold {
 }
 
 /**
- * So long a record that nobody waits for may wait to share the sync of the next one: in a
- * conversation that goes on at once, that is the next message's.
+ * So long a record that nobody waits for may wait to share the sync of the next one, in ms: that a
+ * delivery was done, of the next message; a message that its inbox holds, of an answer that comes at once.
  */
-const SHARE_MS = 20;
+const DELIVERED_MS = 20;
+const ARRIVED_MS = 2;
 
 /** Who is told of what becomes of inputs. */
 interface JournalListener {
@@ -123,7 +124,7 @@ export class SessionJournal {
     if (events.length > 0) {
       const after = foldSteps(this.#now, steps);
       this.#now = after;
-      const mayWaitMs = events.every(isUnawaited) ? SHARE_MS : 0;
+      const mayWaitMs = Math.min(...events.map(waitOf));
       this.#written = this.#log.append(events, state.seq, { mayWaitMs }).then(
         (records) => this.#becomeDurable(records, after),
         (error: unknown) => this.#fail(error),
@@ -170,9 +171,18 @@ export class SessionJournal {
 }
 
 /**
- * Whether nothing follows from an event, and what a crash would lose with it is known to be open:
- * a delivery whose end was lost is settled as one that may have been done.
+ * How long an event may wait, in ms: one that a crash takes along without a loss. A delivery whose end
+ * is lost is settled as one that may have been done; a message of an inbox is handed over again.
  */
-function isUnawaited(event: SessionEvent): boolean {
-  return event.type === 'delivery_finished' && event.outcome === 'delivered';
+function waitOf(event: SessionEvent): number {
+  switch (event.type) {
+    case 'delivery_finished':
+      return event.outcome === 'delivered' ? DELIVERED_MS : 0;
+    case 'user_message':
+      return event.source.inbox ? ARRIVED_MS : 0;
+    case 'turn_started':
+      return ARRIVED_MS;
+    default:
+      return 0;
+  }
 }

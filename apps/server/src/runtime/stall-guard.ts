@@ -33,10 +33,11 @@ export class StallGuard {
     this.#last = this.#clock.monotonic();
   }
 
-  stop(): void {
+  /** The call is over. What still runs of it is aborted, unless it came to its own end. */
+  stop({ isWhole }: { isWhole: boolean }): void {
     this.#cancel();
     this.#owner.removeEventListener('abort', this.#onAbort);
-    this.#controller.abort(CALL_ENDED);
+    if (!isWhole) this.#controller.abort(CALL_ENDED);
   }
 
   #check(): void {

@@ -105,7 +105,7 @@ export async function summarizeHistory(
     return failed('model_bad_answer', ENDLESS, label, reservation.settle(null));
   } finally {
     settle();
-    stall.stop();
+    stall.stop({ isWhole: false });
     release();
   }
 }

@@ -84,6 +84,14 @@ test('an append that may wait is durable by itself when nothing comes', async ()
   expect(files.calls.map(({ name }) => name)).toEqual(['write', 'datasync']);
 });
 
+test('an append that may wait less ends the wait of those before it', async () => {
+  const log = await created(1);
+  files.calls.length = 0;
+  const waiting = log.append([message(2)], 1, { mayWaitMs: 60_000 });
+  await Promise.all([waiting, log.append([message(3)], 2, { mayWaitMs: 1 })]);
+  expect(files.calls.map(({ name }) => name)).toEqual(['write', 'datasync']);
+});
+
 test('closing waits for an append that may wait, which then does not', async () => {
   const log = await created(1);
   const waiting = log.append([message(2)], 1, { mayWaitMs: 60_000 });

@@ -69,8 +69,8 @@ export class LogFile implements SessionLog {
   #waiting: Waiting[] = [];
   #waitingLength = 0;
   #flushing: Promise<void> | null = null;
-  /** Set while all that waits may wait for more. */
-  #later: NodeJS.Timeout | undefined;
+  /** Set while all that waits may wait for more: until then, on `performance.now()`. */
+  #later: { timer: NodeJS.Timeout; at: number } | null = null;
   #announced: boolean;
   #failure: DuragentError | null = null;
   #closing: Promise<void> | null = null;
@@ -115,20 +115,30 @@ export class LogFile implements SessionLog {
       this.#accepted = chain;
       this.#waitingLength += text.length;
       this.#waiting.push({ text, records, chain, resolve, reject });
-      if (mayWaitMs > 0) this.#later ??= setTimeout(() => this.#flushNow(), mayWaitMs);
+      if (mayWaitMs > 0) this.#flushWithin(mayWaitMs);
       else this.#flushNow();
     });
   }
 
+  #flushWithin(ms: number): void {
+    const at = performance.now() + ms;
+    if (this.#flushing || (this.#later && this.#later.at <= at)) return;
+    this.#endWait();
+    this.#later = { timer: setTimeout(() => this.#flushNow(), ms), at };
+  }
+
   #flushNow(): void {
-    clearTimeout(this.#later);
-    this.#later = undefined;
+    this.#endWait();
     this.#flushing ??= this.#flush();
   }
 
+  #endWait(): void {
+    clearTimeout(this.#later?.timer);
+    this.#later = null;
+  }
+
   abandon(error: DuragentError): void {
-    clearTimeout(this.#later);
-    this.#later = undefined;
+    this.#endWait();
     this.#failure ??= error;
     const refused = this.#waiting;
     this.#waiting = [];
