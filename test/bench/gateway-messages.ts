@@ -85,7 +85,7 @@ export async function measureChats(workshop: Workshop, size: Size): Promise<Row[
       comparison: compare(figures),
       goal: { sense: 'at least', ratio: 0.25 },
       whenMissed:
-        'the floor syncs twice a message, Duragent as often in the session (the message with the end of the delivery before, the answer with the beginning of its delivery) and once in the inbox; and the time is CPU time of one thread.',
+        'the floor syncs twice a message, Duragent once in the session (the end of the delivery before, the message, the answer and the beginning of its delivery) and once in the inbox; and the time is CPU time of one thread.',
       meaning: `${CHATS} direct chats through one gateway, one message behind the other in each: ${size.chatMessages} messages a chat, a pair is one such block of each server. The echo model answers, and a message counts when the gateway has read the \`send_message\` with the answer and written its \`command_ok\`. \`queue: sequential\`, no debounce; a gateway that can only \`ack\`. The sessions are new and have had one turn. The gateway shares the machine with the server.`,
     },
     {
