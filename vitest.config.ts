@@ -3,13 +3,33 @@ import { defineConfig } from 'vitest/config';
 /** Packages of this repository are read from their sources: no build is needed before a test. */
 const conditions = ['@duragent/source', 'module', 'node', 'development|production'];
 
+const exclude = ['**/node_modules/**', '**/dist/**'];
+const [e2e, int] = ['**/*.e2e.test.ts', '**/*.int.test.ts'];
+
 export default defineConfig({
   resolve: { conditions },
   ssr: { resolve: { conditions } },
   test: {
-    // Also matches `*.contract.test.ts`, `*.int.test.ts` and `*.e2e.test.ts`.
-    include: ['**/*.test.ts'],
-    exclude: ['**/node_modules/**', '**/dist/**'],
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: 'e2e',
+          include: [e2e],
+          exclude,
+          globalSetup: ['test/support/programs-setup.ts'],
+        },
+      },
+      { extends: true, test: { name: 'int', include: [int], exclude } },
+      {
+        extends: true,
+        test: {
+          name: 'unit',
+          include: ['**/*.test.ts'],
+          exclude: [...exclude, e2e, int],
+        },
+      },
+    ],
     globalSetup: ['test/support/global-setup.ts'],
     pool: 'forks',
     maxWorkers: 2,

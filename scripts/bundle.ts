@@ -15,6 +15,8 @@ interface Manifest {
 export interface Bundled {
   /** The package's folder. */
   folder: string;
+  /** Where the bundle goes, made anew; without it, the package's `dist/`. */
+  into?: string | undefined;
   /** The command that it brings. */
   command: string;
   /** What is copied beside the bundle, each a file or folder of any place. */
@@ -29,14 +31,14 @@ export interface Bundled {
 }
 
 /**
- * Builds a package into its `dist/`: one bundle without dependencies, an entry that checks the Node
+ * Builds a package: one bundle without dependencies, an entry that checks the Node
  * it runs on, its package.json, its assets, and the licences of what the bundle contains.
  */
 export async function bundlePackage(bundled: Bundled): Promise<void> {
-  const dist = path.join(bundled.folder, 'dist');
+  const dist = path.resolve(bundled.into ?? path.join(bundled.folder, 'dist'));
   const manifest = readManifest(bundled.folder);
   rmSync(dist, { recursive: true, force: true });
-  mkdirSync(dist);
+  mkdirSync(dist, { recursive: true });
   const chunks = await bundle(bundled, dist);
   writeEntry(bundled, manifest, dist);
   for (const asset of bundled.assets) {

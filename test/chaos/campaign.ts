@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import {
   startTelegramSimulator,
   type TelegramSimulator,
@@ -9,6 +8,7 @@ import {
 import { type Run, type Server, Workspace } from '../support/duragent.ts';
 import { modelAgent } from '../support/model-agent.ts';
 import { startModelServer, type ModelServer } from '../support/model-server.ts';
+import { programFile } from '../support/programs.ts';
 import { seededRandom } from '../support/random.ts';
 import { until } from '../support/until.ts';
 import { answerOf, type GivenAnswer, streamOf } from './answers.ts';
@@ -55,9 +55,7 @@ export interface CampaignReport {
   folder: string;
 }
 
-const gatewayBin = fileURLToPath(
-  new URL('../../gateways/telegram/bin/duragent-gateway-telegram.js', import.meta.url),
-);
+const gatewayBin = programFile('@duragent/gateway-telegram');
 /** How long a moment is waited for, in ms. */
 const MOMENT_MS = 1_800;
 /** How long a gateway that was killed is waited for, in ms: the pause before its start is up to 2 s. */

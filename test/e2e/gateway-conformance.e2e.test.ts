@@ -6,6 +6,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { testGateway } from '../../apps/cli/src/commands/gateway-test.ts';
 import type { Report } from '../../apps/cli/src/gateway-test/run-suite.ts';
 import { needs } from '../support/needs.ts';
+import { programFile } from '../support/programs.ts';
 
 const root = path.join(import.meta.dirname, '../..');
 // As a server does it: what a gateway calls `node` is the Node that runs this.
@@ -76,7 +77,7 @@ test('the loopback gateway keeps every rule', async () => {
       await new Promise((resolve) => setTimeout(resolve, 50));
     }`,
   );
-  const gateway = path.join(root, 'gateways/loopback/bin/duragent-gateway-loopback.js');
+  const gateway = programFile('@duragent/gateway-loopback');
   const { exitCode, report, faults, skipped } = await run([gateway], {
     config: { url_file: urlFile, state_file: path.join(dir, 'state.json') },
     provoke: `'${process.execPath}' '${says}'`,

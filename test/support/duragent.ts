@@ -2,17 +2,17 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdir, mkdtemp, readFile, realpath, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { Api } from './api.ts';
+import { programFile, programsVariable } from './programs.ts';
 import { until } from './until.ts';
 
-const bin = fileURLToPath(new URL('../../apps/cli/bin/duragent.js', import.meta.url));
-/** The program and first arguments that run `duragent` from its sources. */
+/** The program and first arguments that run `duragent`. */
 export const duragentCommand = [
   process.execPath,
+  // Only where it runs from its sources; the bundle has nothing to choose.
   '--conditions=@duragent/source',
   '--max-semi-space-size=8',
-  bin,
+  programFile('duragent'),
 ] as const;
 
 /** How a process ended. */
@@ -119,7 +119,8 @@ export class Workspace {
     const workspace = new Workspace(dir, {
       PATH: process.env['PATH'],
       HOME: home,
-      TMPDIR: os.tmpdir(),
+      // Where Node keeps what it compiled of the programs: it goes with these.
+      TMPDIR: process.env[programsVariable] ?? os.tmpdir(),
       LANG: 'C.UTF-8',
       // A port that nobody listens on: no Ollama of this machine takes part.
       OLLAMA_HOST: '127.0.0.1:1',

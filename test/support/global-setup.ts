@@ -21,7 +21,8 @@ export default function setup(): () => void {
   };
 }
 
-function assertNode(): void {
+/** @throws Error that says what to do, when this Node is too old for the sources. */
+export function assertNode(): void {
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
   if (major > 24 || (major === 24 && minor >= 16)) return;
   throw new Error(

@@ -4,12 +4,14 @@ import type { Plugin } from 'rolldown';
 import { bundlePackage } from '../../../scripts/bundle.ts';
 
 // Builds what is published as `duragent`: the server and the command, with the starter files.
+// Into `dist/`, or the folder that is named.
 
 const folder = path.join(import.meta.dirname, '..');
 const root = path.join(folder, '../..');
 
 await bundlePackage({
   folder,
+  into: process.argv[2],
   command: 'duragent',
   assets: ['apps/server/templates', 'README.md', 'LICENSE'].map((name) => path.join(root, name)),
   entries: { 'html-process': path.join(root, 'apps/server/src/adapters/web/html-process.ts') },

@@ -3,11 +3,13 @@ import type { Plugin } from 'rolldown';
 import { bundlePackage } from '../../../scripts/bundle.ts';
 
 // Builds what is published as `@duragent/gateway-telegram`: the gateway and its simulator.
+// Into `dist/`, or the folder that is named.
 
 const folder = path.join(import.meta.dirname, '..');
 
 await bundlePackage({
   folder,
+  into: process.argv[2],
   command: 'duragent-gateway-telegram',
   assets: [path.join(folder, 'README.md'), path.join(folder, '../../LICENSE')],
   plugins: [nodesOwnFetch()],
