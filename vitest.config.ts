@@ -1,3 +1,4 @@
+import { BaseSequencer, type TestSpecification } from 'vitest/node';
 import { defineConfig } from 'vitest/config';
 
 /** Packages of this repository are read from their sources: no build is needed before a test. */
@@ -5,6 +6,15 @@ const conditions = ['@duragent/source', 'module', 'node', 'development|productio
 
 const exclude = ['**/node_modules/**', '**/dist/**'];
 const [e2e, int] = ['**/*.e2e.test.ts', '**/*.int.test.ts'];
+
+/** Stories first: one that takes long should not be what all wait for in the end. */
+const order = ['e2e', 'int', 'unit'];
+class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const place = ({ project }: TestSpecification): number => order.indexOf(project.name);
+    return (await super.sort(files)).sort((a, b) => place(a) - place(b));
+  }
+}
 
 export default defineConfig({
   resolve: { conditions },
@@ -23,13 +33,16 @@ export default defineConfig({
       { extends: true, test: { name: 'int', include: [int], exclude } },
       {
         extends: true,
+        // Pure or in memory: what one file leaves behind in its modules does not reach another's tests.
         test: {
           name: 'unit',
           include: ['**/*.test.ts'],
           exclude: [...exclude, e2e, int],
+          isolate: false,
         },
       },
     ],
+    sequence: { sequencer: LongestFirst },
     globalSetup: ['test/support/global-setup.ts'],
     pool: 'forks',
     maxWorkers: 2,
