@@ -10,9 +10,11 @@ export default function setup(): () => void {
   const directory = mkdtempSync(path.join(tmpdir(), 'duragent-test-'));
   const file = path.join(directory, 'missing');
   process.env[missingFileVariable] = file;
+  // Programs in TypeScript that tests start again and again are translated once.
+  process.env['NODE_COMPILE_CACHE'] = path.join(directory, 'compile-cache');
   return () => {
     const missing = describeMissing(file);
-    rmSync(directory, { recursive: true, force: true });
+    rmSync(directory, { recursive: true, force: true, maxRetries: 10 });
     if (missing.length > 0) {
       console.log(
         `\nSome tests were skipped. Missing or not working here:\n  ${missing.join('\n  ')}`,
