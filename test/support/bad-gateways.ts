@@ -2,13 +2,13 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import type { GatewayView, ReloadReport } from '@duragent/protocol';
 import { type Server, Workspace } from './duragent.ts';
+import { javascriptOf } from './javascript.ts';
 import { eventsOf, readAllLogs, textOf } from './session-log.ts';
 import { until } from './until.ts';
 
-const script = fileURLToPath(new URL('bad-gateway-main.ts', import.meta.url));
+const script = javascriptOf(new URL('bad-gateway-main.ts', import.meta.url));
 
 /** The chat and the person that the loopback gateway's load speaks in first. */
 export const goodChat = 'shared';

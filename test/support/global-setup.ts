@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { directoryVariable } from './javascript.ts';
 import { describeMissing, missingFileVariable, requiredNeeds } from './needs.ts';
 
 /** Refuses an old Node before the first test, and says at the end which optional tools were missing. */
@@ -10,6 +11,7 @@ export default function setup(): () => void {
   const directory = mkdtempSync(path.join(tmpdir(), 'duragent-test-'));
   const file = path.join(directory, 'missing');
   process.env[missingFileVariable] = file;
+  process.env[directoryVariable] = directory;
   // Programs in TypeScript that tests start again and again are translated once.
   process.env['NODE_COMPILE_CACHE'] = path.join(directory, 'compile-cache');
   return () => {

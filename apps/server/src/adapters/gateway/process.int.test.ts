@@ -13,6 +13,7 @@ import {
   type InboundEvent,
 } from '@duragent/protocol';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { javascriptOf } from '../../../../../test/support/javascript.ts';
 import { until } from '../../../../../test/support/until.ts';
 import { refusedVariable } from '../../core/child-environment.ts';
 import type {
@@ -26,7 +27,7 @@ import { systemClock } from '../clock/system.ts';
 import { defaultLimits, type GatewayProcessLimits } from './limits.ts';
 import { type ProcessGatewayOptions, processGateways } from './process.ts';
 
-const script = fileURLToPath(new URL('scripted-gateway.testing.ts', import.meta.url));
+const script = javascriptOf(new URL('scripted-gateway.testing.ts', import.meta.url));
 const serverScript = fileURLToPath(new URL('server.testing.ts', import.meta.url));
 
 let dir: string;

@@ -2,8 +2,8 @@ import { readFileSync, rmSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { javascriptOf } from '../../../../../test/support/javascript.ts';
 import { until } from '../../../../../test/support/until.ts';
 import type { ToolServer } from '../../ports/tool-server.ts';
 import { systemClock } from '../clock/system.ts';
@@ -11,7 +11,7 @@ import type { ToolServerLimits } from './limits.ts';
 import { mcpServers } from './mcp.ts';
 import { spawnInGroups } from './server-process.ts';
 
-const script = fileURLToPath(new URL('scripted-server.testing.ts', import.meta.url));
+const script = javascriptOf(new URL('scripted-server.testing.ts', import.meta.url));
 const never = new AbortController().signal;
 
 /** Short enough for a test, long enough for a busy machine. */
