@@ -98,8 +98,11 @@ describe.skipIf(!canMeasure)('beside bad gateways a server serves the good one',
         ['hello 1', 'hello 2', ...(name === 'proto' ? ['polluted'] : [])].toSorted(),
       );
       expect(await bedlam.view(name)).toMatchObject({ state: 'ready', reason: null, restarts: 0 });
+      // Two that meet in one turn are answered together: with the last that was said in the chat.
+      const last = name === 'proto' ? ['hello 2', 'polluted'] : ['hello 2'];
       await until(`${name} gets its answers`, async () => {
-        return (await bedlam.posted(name)).length >= texts.length;
+        const posted = await bedlam.posted(name);
+        return last.every((text) => posted.some(({ content }) => content.includes(text)));
       });
     }
     await bedlam.untilIn(
