@@ -36,9 +36,9 @@ class Gateway {
 
   constructor(words: string[] = [], acks = true) {
     this.acks = acks;
-    const { PATH, HOME } = process.env;
+    const { PATH, HOME, NODE_COMPILE_CACHE } = process.env;
     this.child = spawn(process.execPath, ['--conditions=@duragent/source', main, ...words], {
-      env: { PATH, HOME },
+      env: { PATH, HOME, NODE_COMPILE_CACHE },
       stdio: 'pipe',
     });
     this.exit = once(this.child, 'exit').then(([code]) => code as number | null);

@@ -561,15 +561,16 @@ describe('a flood', () => {
     const { gateway } = start('flood', {
       argument: '5000',
       host,
-      limits: { pingEveryMs: 20, pingAnswerMs: 20 },
+      limits: { pingEveryMs: 20, pingAnswerMs: 100 },
     });
     await until('it is full', () => host.ids.length === 256);
     const since = performance.now();
-    await until('some pings later', () => performance.now() - since > 300);
+    await until('some pings later', () => performance.now() - since > 500);
     expect(host.ids).toHaveLength(256);
     expect(gateway.status).toMatchObject({ state: 'ready', restarts: 0 });
     stored.resolve();
-    await until('all came', () => host.ids.length === 5000);
+    // Where pings are late now, on a busy machine, it is started again and says all of it again.
+    await until('all came', () => new Set(host.ids).size === 5000);
   });
 
   test('before an exit is taken to its last line', async () => {
