@@ -36,8 +36,9 @@ function optionsFor(dir: string): Omit<BenchOptions, 'command' | 'args'> {
     chat: null,
     provoke: null,
     dir,
-    answerMs: 3000,
-    exitMs: 2500,
+    // Silence is told from slowness by these, and five suites run at once.
+    answerMs: 5000,
+    exitMs: 5000,
   };
 }
 
