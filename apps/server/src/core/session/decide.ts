@@ -56,8 +56,9 @@ export function decide(state: SessionState, input: SessionInput, rules: Rules): 
   if (current.seq === 0) return steps;
   const calls = input.type === 'model_finished' ? input.tool_calls : rules.calls;
   const answers = withAnswers(rules.answers, steps);
+  const interrupted = withInterrupted(rules.interrupted, steps);
   for (;;) {
-    const facts = settle(current, state, { ...rules, calls, answers });
+    const facts = settle(current, state, { ...rules, calls, answers, interrupted });
     if (facts.length === 0) return steps;
     record(facts);
   }
@@ -87,6 +88,15 @@ function withAnswers(answers: Rules['answers'], steps: readonly Step[]) {
     event.type === 'question_answered' ? [[event.call, event] as const] : [],
   );
   return fresh.length === 0 ? answers : new Map([...answers, ...fresh]);
+}
+
+function withInterrupted(interrupted: Rules['interrupted'], steps: readonly Step[]) {
+  const fresh = steps.flatMap(({ event }) =>
+    event.type === 'question_asked' && event.interrupted
+      ? [[event.call, event.interrupted.output] as const]
+      : [],
+  );
+  return fresh.length === 0 ? interrupted : new Map([...interrupted, ...fresh]);
 }
 
 /** What the input itself says. */

@@ -148,6 +148,14 @@ describe('a call that a crash cut, of a tool that people are asked about', () =>
     expect(drive.submit(say_(drive, 'It was done'))).toEqual([]);
   });
 
+  test('is not told as left out where a message had interrupted its turn before the crash', () => {
+    const drive = running([call('a')], { queue: 'interrupt' });
+    expect(drive.submit(say('2'))).toEqual(['user_message']);
+    drive.outputs = { call_a: 'half' };
+    expect(drive.crash().slice(0, 3)).toEqual(['question_asked', 'tool_finished', 'turn_finished']);
+    expect(results(drive)).toMatchObject([{ call: 'call_a', outcome: 'unknown' }]);
+  });
+
   test('is not answered by the next message, which waits', () => {
     const drive = interrupted();
     expect(drive.submit(say('2'))).toEqual(['user_message']);
