@@ -4,6 +4,7 @@ import { chmod, mkdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import path from 'node:path';
 import { DuragentError, type ServerFile } from '@duragent/protocol';
+import { systemClock } from './adapters/clock/system.ts';
 import { openLog } from './adapters/log/pino.ts';
 import { openRunFiles } from './adapters/run-files/filesystem.ts';
 import { lockWorkspace, type WorkspaceLock } from './adapters/workspace-lock/filesystem.ts';
@@ -202,17 +203,23 @@ function watchServer(made: Made, server: ServerFile): (() => void)[] {
   return watches;
 }
 
+/** By when gateways that do not listen are killed, from the begin of a stop, and how long they have at least, in ms. */
+const GATEWAYS_GONE_MS = 6_500;
+const GATEWAYS_LEAST_MS = 1_500;
+
 /** First nothing comes in; then sessions end what they do; then what they did it with is closed. */
 async function stopServer({ stopping, run, parts, door }: Made): Promise<void> {
   const { storage, hub, tools, sessions, scheduler } = parts;
+  const since = systemClock.monotonic();
   // Whoever asks meanwhile is told that it stops.
   try {
     hub.stopIntake();
     await scheduler.close();
     if (!stopping.failure) await sessions.close();
   } finally {
-    await hub.close();
-    await closeTools(tools);
+    const left = GATEWAYS_GONE_MS - (systemClock.monotonic() - since);
+    const withinMs = Math.max(left, GATEWAYS_LEAST_MS);
+    await Promise.all([hub.close({ withinMs }), closeTools(tools)]);
     await storage.usage.close();
     door.close();
     await run.retract();

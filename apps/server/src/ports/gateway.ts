@@ -96,8 +96,11 @@ export interface RunningGateway {
   notify(command: Extract<GatewayCommand, { type: 'preview_message' | 'send_typing' }>): boolean;
   /** Ends its process and starts it anew at once, whatever state it is in. */
   restart(): Promise<void>;
-  /** Ends its process for good: shutdown, stdin closed, SIGTERM, SIGKILL. No child is left. */
-  stop(): Promise<void>;
+  /**
+   * Ends its process for good: shutdown, stdin closed, SIGTERM, SIGKILL. No child is left. `withinMs`:
+   * when the last of these comes, where that is sooner than by itself.
+   */
+  stop(options?: { withinMs: number }): Promise<void>;
 }
 
 /** Starts gateways. */

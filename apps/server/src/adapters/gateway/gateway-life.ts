@@ -167,23 +167,28 @@ export class GatewayLife {
   }
 
   /**
-   * Ends the process: `shutdown`, the end of its stdin, SIGTERM, SIGKILL. The first cause is the
-   * one that counts; one that asks does not wait for events to become durable.
+   * Ends the process: `shutdown`, the end of its stdin, SIGTERM, SIGKILL, all `withinMs` where that
+   * is less than it takes otherwise. The first cause is the one that counts; one that asks does not
+   * wait for events to become durable.
    */
-  end(cause: LifeEnd): void {
+  end(cause: LifeEnd, withinMs = Infinity): void {
     if (cause.kind === 'asked') this.#isHurried = true;
-    if (this.#cause !== null) return;
-    this.#cause = cause;
-    if (this.#exit !== null) return;
-    this.#on.ending(cause);
-    const { endMs, termMs } = this.#limits;
-    const { stdin } = this.#child;
-    if (stdin.writable) {
-      const shutdown: CommandOf<'shutdown'> = { type: 'shutdown', deadline_ms: endMs };
-      stdin.end(encodeLine(shutdown, { maxBytes: MAX_LINE_BYTES }));
+    const wholeMs = this.#limits.endMs + this.#limits.termMs;
+    const killMs = Math.min(wholeMs, withinMs);
+    const isEnding = this.#cause !== null;
+    this.#cause ??= cause;
+    if (this.#exit !== null || (isEnding && killMs === wholeMs)) return;
+    if (!isEnding) {
+      this.#on.ending(cause);
+      const termMs = Math.floor((this.#limits.endMs * killMs) / wholeMs);
+      const { stdin } = this.#child;
+      if (stdin.writable) {
+        const shutdown: CommandOf<'shutdown'> = { type: 'shutdown', deadline_ms: termMs };
+        stdin.end(encodeLine(shutdown, { maxBytes: MAX_LINE_BYTES }));
+      }
+      this.#signals.after(termMs, () => this.#child.kill('SIGTERM'));
     }
-    this.#signals.after(endMs, () => this.#child.kill('SIGTERM'));
-    this.#signals.after(endMs + termMs, () => this.#child.kill('SIGKILL'));
+    this.#signals.after(killMs, () => this.#child.kill('SIGKILL'));
   }
 
   async #open(configure: CommandOf<'configure'>): Promise<void> {

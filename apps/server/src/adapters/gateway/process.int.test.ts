@@ -759,6 +759,21 @@ describe('what will not end', () => {
     await until('they are gone', () => !pids.some(isAlive));
   });
 
+  test.each(['alone', 'also where its end has begun'])(
+    'is killed as soon as whoever stops it wants, %s',
+    async (how) => {
+      const patient = { endMs: 600_000, termMs: 600_000 };
+      const { gateway, in: reach } = start('stubborn', { limits: patient });
+      await reach('ready');
+      await until('it said so', () => pidsIn(gateway.log).length === 2);
+      const pids = pidsIn(gateway.log);
+      strays.push(...pids);
+      if (how !== 'alone') void gateway.restart();
+      await gateway.stop({ withinMs: 100 });
+      await until('they are gone', () => !pids.some(isAlive));
+    },
+  );
+
   test('but has left its pipes to another does not hold the gateway up', async () => {
     const { gateway, host } = start('leaves-pipe-open');
     await until('it was replaced', () => gateway.status.restarts >= 1);

@@ -129,9 +129,9 @@ export class SupervisedGateway implements RunningGateway {
     await started;
   }
 
-  async stop(): Promise<void> {
+  async stop(options?: { withinMs: number }): Promise<void> {
     this.#isStopped = true;
-    this.#life?.end({ kind: 'asked', reason: 'was stopped' });
+    this.#life?.end({ kind: 'asked', reason: 'was stopped' }, options?.withinMs);
     this.#wake?.();
     await this.#done;
   }

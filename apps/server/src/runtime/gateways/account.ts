@@ -98,10 +98,10 @@ export class GatewayAccount {
     this.#roomier.resolve();
   }
 
-  /** Ends its process; what was acknowledged stays, and is handed over by the next start. */
-  async close(): Promise<void> {
+  /** Ends its process, see `RunningGateway.stop`; what was acknowledged stays, and is handed over by the next start. */
+  async close(options?: { withinMs: number }): Promise<void> {
     this.stopIntake();
-    await this.#running?.stop();
+    await this.#running?.stop(options);
     this.link.close();
     await this.#intake.catch(() => undefined);
     await this.#handover.settled();

@@ -210,15 +210,15 @@ export class GatewayHub implements Chats {
     for (const account of this.#accounts.values()) account.stopIntake();
   }
 
-  /** Ends every gateway. What is owed to chats stays owed. */
-  async close(): Promise<void> {
+  /** Ends every gateway, see `RunningGateway.stop`. What is owed to chats stays owed. */
+  async close(options?: { withinMs: number }): Promise<void> {
     this.#closing.abort(new DuragentError('draining', 'The server is stopping.'));
     this.#typing.close();
     this.#progress.close();
     await this.#changing;
     const accounts = [...this.#accounts.values()];
     this.#accounts.clear();
-    await Promise.allSettled(accounts.map((account) => account.close()));
+    await Promise.allSettled(accounts.map((account) => account.close(options)));
   }
 
   limits(gateway: string) {
