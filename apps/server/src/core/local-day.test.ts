@@ -1,5 +1,7 @@
-import { expect, it } from 'vitest';
+import { afterEach, expect, it, vi } from 'vitest';
 import { daysBefore, localDay } from './local-day.ts';
+
+afterEach(() => vi.unstubAllEnvs());
 
 it.each([
   ['2026-11-20T23:30:00Z', 'UTC', '2026-11-20', '23:30'],
@@ -9,6 +11,15 @@ it.each([
   ['2026-03-29T01:30:00Z', 'Europe/Berlin', '2026-03-29', '03:30'],
 ])('%s in %s is %s %s', (at, zone, day, time) => {
   expect(localDay(Date.parse(at), zone)).toEqual({ day, time });
+});
+
+it.each([
+  ['2026-11-20T23:30:00Z', 'Pacific/Kiritimati', '2026-11-21', '13:30'],
+  ['2026-03-29T01:30:00Z', 'Europe/Berlin', '2026-03-29', '03:30'],
+  ['2026-01-05T03:29:00Z', 'America/St_Johns', '2026-01-04', '23:59'],
+])('%s is that of the system where no zone is named: %s', (at, zone, day, time) => {
+  vi.stubEnv('TZ', zone);
+  expect(localDay(Date.parse(at), null)).toEqual({ day, time });
 });
 
 it.each([

@@ -1,7 +1,24 @@
-/** The day and the time of an instant in a time zone: `2026-11-20`, `14:03`. */
+/**
+ * The day and the time of an instant in a time zone: `2026-11-20`, `14:03`.
+ * @param timezone IANA; null: the system's.
+ */
 export function localDay(at: number, timezone: string | null): { day: string; time: string } {
+  return timezone === null ? systemDay(new Date(at)) : zonedDay(at, timezone);
+}
+
+/** The first format of a process loads much of ICU; a date knows the system's zone without it. */
+function systemDay(date: Date): { day: string; time: string } {
+  const two = (number: number): string => String(number).padStart(2, '0');
+  const year = String(date.getFullYear()).padStart(4, '0');
+  return {
+    day: `${year}-${two(date.getMonth() + 1)}-${two(date.getDate())}`,
+    time: `${two(date.getHours())}:${two(date.getMinutes())}`,
+  };
+}
+
+function zonedDay(at: number, timezone: string): { day: string; time: string } {
   const parts = new Intl.DateTimeFormat('en-GB', {
-    timeZone: timezone ?? undefined,
+    timeZone: timezone,
     calendar: 'gregory',
     numberingSystem: 'latn',
     year: 'numeric',
