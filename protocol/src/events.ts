@@ -418,15 +418,18 @@ export function isKnownEvent(event: StoredEvent): event is SessionEvent {
 
 /**
  * Reads one parsed record of a log.
+ * @param options.isOneOfFew whether so few are read that writing and compiling a function for each kind costs
+ *   more than it saves.
  * @returns the event, or what is wrong with it. Fields that are not known are kept.
  */
 export function readEvent(
   value: unknown,
+  options: { isOneOfFew?: boolean } = {},
 ): { ok: true; event: StoredEvent } | { ok: false; fault: string } {
   const type = (value as { type?: unknown } | null)?.type;
   const schema =
     typeof type === 'string' && knownTypes.has(type) ? sessionEventSchema : unknownEventSchema;
-  const result = schema.safeParse(value);
+  const result = schema.safeParse(value, { jitless: options.isOneOfFew === true });
   if (result.success) return { ok: true, event: result.data as StoredEvent };
   const issue = result.error.issues[0];
   return { ok: false, fault: `/${issue?.path.join('/') ?? ''}: ${issue?.message ?? 'invalid'}` };

@@ -32,6 +32,8 @@ interface Scan {
   bad: { reason: string; recordsBehind: boolean } | null;
 }
 
+/** Records of a log that are not worth compiling their schemas for. */
+const FEW = 200;
 /** Longer than any header: only the first line matters. */
 const HEADER_BYTES = 4096;
 
@@ -139,7 +141,7 @@ async function scan(file: OpenFile, from: number, size: number, before: Chain): 
   for await (const lines of readLines(file, from, size)) {
     for (const { bytes, offset, complete } of lines) {
       const decoded = complete
-        ? decodeRecord(bytes, chain)
+        ? decodeRecord(bytes, chain, { isOneOfFew: records.length < FEW })
         : { ok: false as const, reason: 'the last line is cut' };
       if (!decoded.ok) {
         const recordsBehind = await findRecordBehind(file, offset, size, chain.seq);

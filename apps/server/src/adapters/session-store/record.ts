@@ -99,13 +99,20 @@ export function encodeAppend(
 export type Decoded =
   { ok: true; record: StoredRecord; chain: Chain } | { ok: false; reason: string };
 
-/** Reads one complete line (without LF; null: longer than a record may be) that must continue `chain`. */
-export function decodeRecord(bytes: Buffer | null, chain: Chain): Decoded {
+/**
+ * Reads one complete line (without LF; null: longer than a record may be) that must continue `chain`.
+ * `isOneOfFew` as `readEvent` has it.
+ */
+export function decodeRecord(
+  bytes: Buffer | null,
+  chain: Chain,
+  options: { isOneOfFew?: boolean } = {},
+): Decoded {
   const checked = checkLine(bytes, chain.crc);
   if (!checked.ok) return checked;
   const { value, line, crc } = checked;
   delete value['crc'];
-  const read = readEvent(value);
+  const read = readEvent(value, options);
   if (!read.ok) return { ok: false, reason: `the record is not a valid event: ${read.fault}` };
   const event: StoredEvent = read.event;
   if (event.seq !== chain.seq + 1) {
