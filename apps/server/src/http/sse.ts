@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import { Readable } from 'node:stream';
+import { pipeline, Readable } from 'node:stream';
 import type { Clock } from '../ports/clock.ts';
 import type { Frame } from '../runtime/feed.ts';
 import type { HttpLogger, RouteContext } from './context.ts';
@@ -44,6 +44,11 @@ export function sendEvents(
     writer.close();
     return;
   }
+  // koa asks whether a stream is a `Response`, which loads all of Node's fetch for the first client that attaches.
+  ctx.respond = false;
+  pipeline(writer.body, ctx.res, (error) => {
+    if (error) ctx.onerror(error);
+  });
   const { signal } = scope;
   const pump = async (): Promise<void> => {
     writer.write(`retry: 1000\n\n${options.opening ?? ''}`);
