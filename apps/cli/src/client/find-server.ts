@@ -65,7 +65,7 @@ export async function readServerFile(dataDir: string): Promise<ServerFile | null
     if (error instanceof SyntaxError) return null;
     throw error;
   }
-  return serverFileSchema.safeParse(value).data ?? null;
+  return serverFileSchema.safeParse(value, { jitless: true }).data ?? null;
 }
 
 /** The first 16 hex digits of the SHA-256 of the directory's real path. */

@@ -46,6 +46,8 @@ const entrySchema = z.looseObject({
   size: z.int().min(0),
 });
 
+/** Lines that are not worth compiling their schemas for. */
+const FEW = 200;
 /** Lines beyond two a session that a running server lets gather before it writes the file anew. */
 const SPARE_LINES = 1000;
 
@@ -85,8 +87,8 @@ export class IndexFile {
   ): Promise<IndexFile> {
     const { file, lines } = await LineFile.open(files, path);
     const entries = new Map<string, IndexEntry>();
-    for (const line of lines) {
-      const read = readLine(line);
+    for (const [index, line] of lines.entries()) {
+      const read = readLine(line, index < FEW);
       if (read === null) continue;
       entries.delete(read.session);
       if (read.entry !== null && exists(read.session)) entries.set(read.session, read.entry);
@@ -154,7 +156,10 @@ export class IndexFile {
   }
 }
 
-function readLine(line: string): { session: string; entry: IndexEntry | null } | null {
+function readLine(
+  line: string,
+  isOneOfFew: boolean,
+): { session: string; entry: IndexEntry | null } | null {
   let value: unknown;
   try {
     value = JSON.parse(line);
@@ -162,11 +167,11 @@ function readLine(line: string): { session: string; entry: IndexEntry | null } |
     if (error instanceof SyntaxError) return null;
     throw error;
   }
-  const entry = entrySchema.safeParse(value);
+  const entry = entrySchema.safeParse(value, { jitless: isOneOfFew });
   if (entry.success) {
     const { size, ...summary } = entry.data;
     return { session: summary.session, entry: { summary, size } };
   }
-  const removed = removedSchema.safeParse(value);
+  const removed = removedSchema.safeParse(value, { jitless: isOneOfFew });
   return removed.success ? { session: removed.data.session, entry: null } : null;
 }
