@@ -69,7 +69,9 @@ export async function measureChats(workshop: Workshop, size: Size): Promise<Row[
   using gateways = await ScriptedGateways.open();
   const duragent = await startWithGateways(workshop, gateways, 1);
   const floor = await startGatewayFloor(workshop, gateways, 'answers');
-  for (const { gateway } of [duragent, floor]) await warmUp(gateway, size);
+  for (const { gateway } of [duragent, floor]) {
+    await warmUp(gateway, { ...size, warmUpTurns: size.chatWarmUp });
+  }
   const { figures, besides } = await takeBoth(
     size.chatPairs,
     () => blockOfChats(duragent, size.chatMessages),
@@ -86,7 +88,7 @@ export async function measureChats(workshop: Workshop, size: Size): Promise<Row[
       goal: { sense: 'at least', ratio: 0.25 },
       whenMissed:
         'the floor syncs twice a message, Duragent once in the session (the end of the delivery before, the message, the answer and the beginning of its delivery) and once in the inbox; and the time is CPU time of one thread.',
-      meaning: `${CHATS} direct chats through one gateway, one message behind the other in each: ${size.chatMessages} messages a chat, a pair is one such block of each server. The echo model answers, and a message counts when the gateway has read the \`send_message\` with the answer and written its \`command_ok\`. \`queue: sequential\`, no debounce; a gateway that can only \`ack\`. The sessions are new and have had one turn. The gateway shares the machine with the server.`,
+      meaning: `${CHATS} direct chats through one gateway, one message behind the other in each: ${size.chatMessages} messages a chat, a pair is one such block of each server. The echo model answers, and a message counts when the gateway has read the \`send_message\` with the answer and written its \`command_ok\`. \`queue: sequential\`, no debounce; a gateway that can only \`ack\`. The sessions are new and have had one turn; each server has answered ${size.chatWarmUp} messages before. The gateway shares the machine with the server.`,
     },
     {
       figure: 'CPU per message of these',

@@ -20,6 +20,8 @@ export interface Size {
   chatPairs: number;
   /** Messages of each of the 64 chats in a block. */
   chatMessages: number;
+  /** Messages to each server before its first pair of those: until V8 has compiled what it will. */
+  chatWarmUp: number;
   busyPairs: number;
   gatewayStartPairs: number;
   gatewayMemoryPairs: number;
@@ -45,6 +47,7 @@ export const fullSize: Size = {
   ackPairs: 40,
   chatPairs: 12,
   chatMessages: 16,
+  chatWarmUp: 8192,
   busyPairs: 14,
   gatewayStartPairs: 20,
   gatewayMemoryPairs: 5,
@@ -68,6 +71,7 @@ export const quickSize: Size = {
   ackPairs: 10,
   chatPairs: 3,
   chatMessages: 8,
+  chatWarmUp: 2048,
   busyPairs: 3,
   gatewayStartPairs: 5,
   gatewayMemoryPairs: 2,
