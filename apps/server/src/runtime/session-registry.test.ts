@@ -279,6 +279,33 @@ describe('what comes at the wrong moment', () => {
     await expect(runtime.create()).rejects.toMatchObject({ code: 'draining' });
     expect(runtime.disk.get(actor.session)?.lines).toHaveLength(3);
   });
+
+  test('nor does a session that was being opened or made when writing was forbidden', async () => {
+    const gate = Promise.withResolvers<void>();
+    let isHeld = false;
+    const held = async (): Promise<void> => (isHeld ? gate.promise : undefined);
+    const runtime = new TestRuntime({
+      wrapStore: (store) => ({
+        ...storeOf(store),
+        create: async (session) => held().then(() => store.create(session)),
+        open: async (...args) => held().then(() => store.open(...args)),
+      }),
+    });
+    const { session } = await runtime.create();
+    await runtime.sessions.close();
+    await runtime.restart();
+    isHeld = true;
+    const ends = Promise.allSettled([runtime.sessions.open(session), runtime.create()]);
+    await ticks();
+    runtime.sessions.abandon(new DuragentError('epoch_lost', 'Another server took over.'));
+    gate.resolve();
+    expect(await ends).toMatchObject([
+      { status: 'rejected', reason: { code: 'epoch_lost' } },
+      { status: 'rejected', reason: { code: 'epoch_lost' } },
+    ]);
+    const lines = [...runtime.disk.values()].flatMap((kept) => kept.lines);
+    expect(lines).toEqual(runtime.disk.get(session)?.lines);
+  });
 });
 
 describe('a damaged session', () => {

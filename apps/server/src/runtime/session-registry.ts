@@ -68,6 +68,8 @@ export class SessionRegistry {
   readonly #parked: SessionActor[] = [];
   readonly #stop = new AbortController();
   #isDraining = false;
+  /** Why nothing may be written any more; null: it may. */
+  #abandoned: DuragentError | null = null;
 
   constructor(deps: SessionDeps & { store: SessionStore; defaultAgent: () => string | null }) {
     this.#deps = deps;
@@ -342,6 +344,7 @@ export class SessionRegistry {
   /** Stops at once, because nothing may be written any more: no effect goes on, and no log is closed. */
   abandon(why: DuragentError): void {
     this.#isDraining = true;
+    this.#abandoned ??= why;
     this.#stop.abort();
     for (const actor of this.#actors.values()) actor.abandon(why);
   }
@@ -380,6 +383,8 @@ export class SessionRegistry {
       },
     });
     if (this.#isDraining) actor.refuseMessages();
+    // What was being opened or made meanwhile, too, may not be written.
+    if (this.#abandoned) actor.abandon(this.#abandoned);
     this.#makeRoom();
     this.#actors.set(actor.session, actor);
     this.#open.set(actor.session, Promise.resolve(actor));
