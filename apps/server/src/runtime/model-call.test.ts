@@ -134,6 +134,22 @@ describe('the system text', () => {
     ]);
   });
 
+  test('of a turn that is stopped while it is made is given to no model', async () => {
+    const reading = Promise.withResolvers<void>();
+    const surroundings = async (): Promise<Surroundings> => {
+      await reading.promise;
+      return { directives: '', memory: '', project: '' };
+    };
+    const runtime = new TestRuntime({ surroundings });
+    const actor = await runtime.create();
+    await say(actor, 'go');
+    await actor.cancel();
+    reading.resolve();
+    await runtime.clock.advance(1_000);
+    expect(actor.view().turn_state).toBe('idle');
+    expect(runtime.model.calls).toHaveLength(0);
+  });
+
   test('that cannot be made fails the turn, and is tried again at the next', async () => {
     let reads = 0;
     const surroundings = (): Promise<Surroundings> => {

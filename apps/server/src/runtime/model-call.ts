@@ -90,6 +90,8 @@ export class ModelCaller {
       this.#budgets.open(agent),
     ]);
     const summary = await knownSummary(scope);
+    // What is no longer wanted is not called, nor charged as if it were.
+    signal.throwIfAborted();
     // Nothing is waited for between this look and the call: it is what the record says it saw.
     const { state, window } = scope.current();
     const label = `${model.provider}/${model.name || model.provider}`;
