@@ -242,11 +242,12 @@ export class Handover {
 /** What becomes a message of a session; its files become artifacts. */
 const said: ReadonlySet<InboxEntry['disposition']> = new Set(['turn', 'passive', 'silent']);
 
-/** Whether a failure goes away by itself. */
+/** Whether a failure goes away by itself, or the server does: then the next one hands it over. */
 function isPassing({ code }: DuragentError): boolean {
   return (
     code === 'storage_full' ||
     code === 'storage_failed' ||
+    code === 'epoch_lost' ||
     code === 'draining' ||
     code === 'agent_invalid' ||
     code === 'agent_not_found'

@@ -92,6 +92,18 @@ describe('a message in a direct chat', () => {
     expect(hub.runtime.sessions.summaries()).toHaveLength(1);
   });
 
+  test('waits for the next server where this one may write no more', async () => {
+    const hub = await new TestHub().start();
+    await hub.tell('one');
+    await hub.answer('1');
+    hub.runtime.sessions.abandon(new DuragentError('epoch_lost', 'Another server took over.'));
+    await hub.tell('two');
+    await hub.runtime.clock.advance(6_000);
+    await hub.restart();
+    const call = await hub.runtime.model.call(1);
+    expect(call.request.messages.at(-1)).toMatchObject({ text: 'two' });
+  });
+
   test('of a stranger is answered with a code, and with the agent once the owner gave it', async () => {
     const access = { ...defaultAccess, owners: ['fake:owner'] };
     const hub = await new TestHub({ agent: { access } }).start();
