@@ -247,6 +247,7 @@ function isPassing({ code }: DuragentError): boolean {
   return (
     code === 'storage_full' ||
     code === 'storage_failed' ||
+    code === 'queue_full' ||
     code === 'epoch_lost' ||
     code === 'draining' ||
     code === 'agent_invalid' ||

@@ -1,7 +1,7 @@
 import { DuragentError, type InboundEvent, type MessageReceived } from '@duragent/protocol';
 import { describe, expect, test, vi } from 'vitest';
 import { defaultAccess } from '../../core/agent-access.ts';
-import { testAgent, ticks, until } from '../testing.ts';
+import { storeOf, testAgent, ticks, until } from '../testing.ts';
 import { testTool } from '../tools/testing.ts';
 import { REPEATED_MARK } from './fit.ts';
 import { inGroup, TestHub } from './testing.ts';
@@ -101,6 +101,33 @@ describe('a message in a direct chat', () => {
     await hub.runtime.clock.advance(6_000);
     await hub.restart();
     const call = await hub.runtime.model.call(1);
+    expect(call.request.messages.at(-1)).toMatchObject({ text: 'two' });
+  });
+
+  test('is handed over again where too much waits for the disk', async () => {
+    let isFull = false;
+    const hub = await new TestHub({
+      wrapStore: (store) => ({
+        ...storeOf(store),
+        create: async (session) => {
+          const log = await store.create(session);
+          const append = log.append.bind(log);
+          log.append = async (...args) => {
+            if (isFull) throw new DuragentError('queue_full', 'Too much waits for the disk.');
+            return append(...args);
+          };
+          return log;
+        },
+      }),
+    }).start();
+    await hub.tell('one');
+    await hub.answer('1');
+    isFull = true;
+    await hub.tell('two');
+    isFull = false;
+    const calls = hub.runtime.model.calls.length;
+    await hub.runtime.clock.advance(6_000);
+    const call = await hub.runtime.model.call(calls + 1);
     expect(call.request.messages.at(-1)).toMatchObject({ text: 'two' });
   });
 
