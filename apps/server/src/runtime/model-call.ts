@@ -32,6 +32,8 @@ export class ModelCaller {
   readonly #budgets: BudgetKeeper;
   readonly #clock: Clock;
   readonly #slots: Slots;
+  /** What the last call answered could not be written: until something is, none is made before that. */
+  #isDiskInDoubt = false;
 
   constructor(deps: {
     models: LanguageModel;
@@ -90,6 +92,7 @@ export class ModelCaller {
       this.#budgets.open(agent),
     ]);
     const summary = await knownSummary(scope);
+    if (this.#isDiskInDoubt) await scope.durable();
     // What is no longer wanted is not called, nor charged as if it were.
     signal.throwIfAborted();
     // Nothing is waited for between this look and the call: it is what the record says it saw.
@@ -125,8 +128,13 @@ export class ModelCaller {
     const draft = new ShownDraft(effect, scope, signal);
     // What a call that ends before that has said is in its record, which comes behind.
     isDurable.then(
-      () => draft.begin(),
-      () => undefined,
+      () => {
+        this.#isDiskInDoubt = false;
+        draft.begin();
+      },
+      () => {
+        this.#isDiskInDoubt = true;
+      },
     );
     let isWhole = false;
     try {

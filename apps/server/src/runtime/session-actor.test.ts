@@ -459,6 +459,31 @@ describe('a log that cannot be written', () => {
     const accepted = await say(again, 'kept');
     expect(accepted.seq).toBe(2);
   });
+
+  test('has the model asked once, and again only about what was written', async () => {
+    let isFull = true;
+    const runtime = new TestRuntime({
+      wrapStore: (store) =>
+        slowStore(store, async () => {
+          // Long enough for a call to be made meanwhile.
+          await ticks();
+          if (isFull) throw new DuragentError('storage_full', 'The disk is full.');
+        }),
+    });
+    isFull = false;
+    const { session } = await runtime.create();
+    isFull = true;
+    for (const text of ['lost', 'lost too', 'and lost']) {
+      const actor = await runtime.sessions.open(session);
+      await expect(say(actor, text)).rejects.toMatchObject({ code: 'storage_full' });
+    }
+    expect(runtime.model.calls).toHaveLength(1);
+    isFull = false;
+    await say(await runtime.sessions.open(session), 'kept');
+    (await runtime.model.call(2)).done('Heard.');
+    await until(() => runtime.sessions.view(session).turn_state === 'idle');
+    expect(runtime.model.calls).toHaveLength(2);
+  });
 });
 
 describe('a turn whose answer cannot be written', () => {
