@@ -552,7 +552,7 @@ function slowStore(store: SessionStore, before: () => Promise<void>): SessionSto
 }
 
 describe('a snapshot', () => {
-  test('is written every 50 events, and of a session that is written fast after 5 s or 500', async () => {
+  test('is written every 50 events, and of a session that is new or written fast after 1 s, 5 s or 500', async () => {
     const runtime = new TestRuntime({ agent: { access: sequential } });
     const actor = await runtime.create();
     const seqOfSnapshot = (): number => {
@@ -565,17 +565,19 @@ describe('a snapshot', () => {
       }
       await ticks();
     };
-    await setUntil(49);
+    await setUntil(60);
     expect(seqOfSnapshot()).toBe(0);
-    await setUntil(50);
-    expect(seqOfSnapshot()).toBe(50);
-    await setUntil(549);
-    expect(seqOfSnapshot()).toBe(50);
-    await setUntil(550);
-    expect(seqOfSnapshot()).toBe(550);
-    await setUntil(600);
+    await runtime.clock.advance(1_000);
+    await setUntil(61);
+    expect(seqOfSnapshot()).toBe(61);
+    await setUntil(110);
+    expect(seqOfSnapshot()).toBe(61);
+    await setUntil(561);
+    expect(seqOfSnapshot()).toBe(561);
+    await setUntil(610);
     await runtime.clock.advance(5_000);
-    await setUntil(601);
-    expect(seqOfSnapshot()).toBe(601);
+    expect(seqOfSnapshot()).toBe(561);
+    await setUntil(611);
+    expect(seqOfSnapshot()).toBe(611);
   });
 });

@@ -8,13 +8,15 @@ const EVERY = 50;
 /** … that are so many ms apart; of a session that is written faster they come after so many events. */
 const APART_MS = 5_000;
 const EVERY_FAST = 500;
+/** How long a session has to be open for its first one, in ms: of a shorter life the log is read as fast. */
+const FIRST_AFTER_MS = 1_000;
 
 /** Writes the snapshots of one session: a cache, so that one that cannot be written is told, and changes nothing. */
 export class Snapshots {
   readonly #log: SessionLog;
   readonly #deps: { clock: Clock; log: Logger };
   #seq: number;
-  #at = -Infinity;
+  #at: number;
   #writing: Promise<void> = Promise.resolve();
 
   /** @param seq of the snapshot on disk; 0: none. */
@@ -22,6 +24,7 @@ export class Snapshots {
     this.#log = log;
     this.#seq = seq;
     this.#deps = deps;
+    this.#at = deps.clock.monotonic() - APART_MS + FIRST_AFTER_MS;
   }
 
   /** Takes what has become durable. `latest` is asked when one is written. */
