@@ -138,7 +138,6 @@ describe.concurrent('a gateway', () => {
     ['ends-with-1', ['shutdown', 'stdin-end']],
     ['forgets-what-is-open', ['open-answered']],
     ['speaks-after-shutdown', ['silent-after-shutdown']],
-    ['outlives-stdin', ['stdin-end', 'stdin-end-early', 'stdin-end-busy', 'nothing-left']],
     ['leaves-a-child', ['nothing-left']],
     ['chatty', ['stdout-json']],
     ['invalid-event', ['events-valid']],
@@ -151,6 +150,12 @@ describe.concurrent('a gateway', () => {
     },
     120_000,
   );
+
+  test('that is "outlives-stdin" breaks what is asked of the end of its stdin', async () => {
+    // Where both its pipes are closed it ends by what it happens to write, or not.
+    const broken = failed(await suite('outlives-stdin')).filter((rule) => rule !== 'server-gone');
+    expect(broken).toEqual(['stdin-end', 'stdin-end-early', 'stdin-end-busy', 'nothing-left']);
+  }, 120_000);
 
   test('that is "dies-of-cursor" breaks what is asked of one that is confirmed to', async () => {
     // It may have been asked for something else too when it dies.
