@@ -11,6 +11,26 @@ const sequential = {
   queue: { ...defaultAccess.queue, mode: 'sequential' as const },
 };
 
+/** A session whose model is called for a message that the disk does not take before `letGo`. */
+async function askedOnHeldDisk() {
+  const gate = Promise.withResolvers<void>();
+  let isHeld = false;
+  const runtime = new TestRuntime({
+    wrapStore: (store) => slowStore(store, () => (isHeld ? gate.promise : Promise.resolve())),
+  });
+  const actor = await runtime.create();
+  const reader = new Reader(actor);
+  await ticks();
+  isHeld = true;
+  const accepted = say(actor, 'hi');
+  const call = await runtime.model.call(1);
+  const letGo = async (): Promise<void> => {
+    gate.resolve();
+    await accepted;
+  };
+  return { runtime, reader, call, letGo };
+}
+
 describe('a turn', () => {
   test('streams to every client, is recorded once, and ends', async () => {
     const runtime = new TestRuntime();
@@ -71,46 +91,24 @@ describe('a turn', () => {
   });
 
   test('shows no word of the answer before its trigger is on disk', async () => {
-    const gate = Promise.withResolvers<void>();
-    let isHeld = false;
-    const runtime = new TestRuntime({
-      wrapStore: (store) => slowStore(store, () => (isHeld ? gate.promise : Promise.resolve())),
-    });
-    const actor = await runtime.create();
-    const reader = new Reader(actor);
-    await ticks();
-    isHeld = true;
-    const accepted = say(actor, 'hi');
-    const call = await runtime.model.call(1);
+    const { reader, call, letGo } = await askedOnHeldDisk();
     call.text('early');
     await ticks();
     expect(reader.text).toBe('');
     expect(reader.events).toEqual(['session_started']);
-    gate.resolve();
-    await accepted;
+    await letGo();
     await until(() => reader.text === 'early');
     expect(reader.events).toEqual(['session_started', 'user_message', 'turn_started']);
     await reader.leave();
   });
 
   test('records an answer that is quicker than the disk behind its message, and shows them in order', async () => {
-    const gate = Promise.withResolvers<void>();
-    let isHeld = false;
-    const runtime = new TestRuntime({
-      wrapStore: (store) => slowStore(store, () => (isHeld ? gate.promise : Promise.resolve())),
-    });
-    const actor = await runtime.create();
-    const reader = new Reader(actor);
-    await ticks();
-    isHeld = true;
-    const accepted = say(actor, 'hi');
-    const call = await runtime.model.call(1);
+    const { runtime, reader, call, letGo } = await askedOnHeldDisk();
     call.text('Quick.');
     call.done('Quick.');
     await ticks();
     expect(reader.events).toEqual(['session_started']);
-    gate.resolve();
-    await accepted;
+    await letGo();
     await until(() => reader.events.includes('turn_finished'));
     expect(reader.events).toEqual([
       'session_started',

@@ -23,6 +23,15 @@ function pressOf(
   };
 }
 
+/** What a platform answers that wants to wait. */
+function rateLimited(retry_after_ms: number): TestHub['gateway']['answer'] {
+  const refusal = { code: 'rate_limited', message: '', retry_after_ms, uncertain: false } as const;
+  return ({ request_id }) => ({
+    type: 'answered',
+    answer: { type: 'command_error', request_id, ...refusal },
+  });
+}
+
 describe('a message in a direct chat', () => {
   test('is acknowledged when it is durable, and answered in its chat', async () => {
     const hub = await new TestHub().start();
@@ -476,17 +485,7 @@ describe('an answer', () => {
 
   test('waits as long as the platform asks', async () => {
     const hub = await new TestHub().start();
-    hub.gateway.answer = ({ request_id }) => ({
-      type: 'answered',
-      answer: {
-        type: 'command_error',
-        request_id,
-        code: 'rate_limited',
-        message: '',
-        retry_after_ms: 7000,
-        uncertain: false,
-      },
-    });
+    hub.gateway.answer = rateLimited(7000);
     await hub.tell('hello');
     await hub.answer('Hi.');
     hub.gateway.answer = () => undefined;
@@ -498,17 +497,7 @@ describe('an answer', () => {
 
   test('waits too where the platform asked it of another session in the chat', async () => {
     const hub = await new TestHub().start();
-    hub.gateway.answer = ({ request_id }) => ({
-      type: 'answered',
-      answer: {
-        type: 'command_error',
-        request_id,
-        code: 'rate_limited',
-        message: '',
-        retry_after_ms: 30_000,
-        uncertain: false,
-      },
-    });
+    hub.gateway.answer = rateLimited(30_000);
     await hub.tell('hello');
     await hub.answer('Hi.');
     hub.gateway.answer = () => undefined;
