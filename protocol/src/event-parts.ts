@@ -65,7 +65,7 @@ export type OnDisconnect = InferKnown<typeof onDisconnectSchema>;
 export const chatAddress = {
   /** The gateway's name in duragent.yaml. */
   gateway: z.string(),
-  /** Which of the gateway's accounts; the gateway's name, for now. */
+  /** Which of the gateway's accounts; it has the gateway's name. */
   account: z.string(),
   chat_id: z.string(),
   thread_id: z.string().optional(),

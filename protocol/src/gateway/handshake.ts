@@ -62,7 +62,7 @@ export const configureSchema = z.looseObject({
   protocol: z.literal(GATEWAY_PROTOCOL),
   /** The gateway's name in duragent.yaml. */
   name: z.string().regex(namePattern),
-  /** The account whose chats these are; the gateway's name, for now. */
+  /** The account whose chats these are; it has the gateway's name. */
   account: z.string().min(1),
   /** The gateway's own map from duragent.yaml, with secrets filled in. */
   config: z.record(z.string(), z.unknown()),
