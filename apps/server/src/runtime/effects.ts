@@ -29,8 +29,8 @@ export interface EffectScope {
   durable(): Promise<void>;
   /** Says which model is asked now, and the last seq it sees. */
   calling(call: { inputSeq: number; model: string; reserved: Usage | undefined }): void;
-  /** Shows a fragment of the work to readers. */
-  show(delta: DraftDelta): void;
+  /** Shows a fragment of the work to readers, behind the record `after` where it is not durable yet. */
+  show(delta: DraftDelta, after?: number): void;
   /** Says that the work waits for a place, or no longer does. */
   queued(isQueued: boolean): void;
   /** Says that it is under way now, and should be let to its end. */

@@ -157,6 +157,51 @@ test('whoever comes and goes, a reader gets each record once and the draft up to
   expect(left.length).toBeGreaterThan(50);
 });
 
+test('answers that are quicker than the disk are read in their places, each with all of its words', () => {
+  const feed = new Feed({ capacity: 100, lastSeq: 0 });
+  feed.enter();
+  const position = feed.position(0);
+  const read = (): string[] =>
+    (feed.take(position) ?? []).flatMap((frame) => {
+      if (frame.kind === 'event') return [`${frame.record.event.seq}`];
+      return 'text' in frame.delta ? [frame.delta.text] : [];
+    });
+  const publish = (seq: number, type: string): void =>
+    feed.publish([{ event: { type, seq } as StoredRecord['event'], line: '' }]);
+  const token = (step: number, offset: number, text: string, after: number): void =>
+    feed.addDelta({ type: 'token', turn: 't', step, attempt: 1, offset, text }, after);
+
+  publish(1, 'turn_started');
+  token(1, 0, 'one ', 1);
+  expect(read()).toEqual(['1', 'one ']);
+  token(1, 4, 'is', 1);
+  // The first answer is decided as record 2, the second as record 4: none of it is on disk.
+  token(2, 0, 'two', 3);
+  token(3, 0, 'three', 5);
+  expect(read()).toEqual(['is']);
+  publish(2, 'assistant_message');
+  publish(3, 'turn_resumed');
+  publish(4, 'assistant_message');
+  publish(5, 'turn_resumed');
+  expect(read()).toEqual(['2', '3', 'two', '4', '5', 'three']);
+  token(3, 5, ' and on', 5);
+  expect(read()).toEqual([' and on']);
+  publish(6, 'assistant_message');
+  expect(read()).toEqual(['6']);
+});
+
+test('whoever comes while the model speaks is not shown again what calls said before', () => {
+  const feed = new Feed({ capacity: 100, lastSeq: 4 });
+  feed.enter();
+  feed.addDelta({ type: 'tool_output', turn: 't', call: 'c', offset: 0, text: 'out' });
+  feed.addDelta({ type: 'token', turn: 't', step: 2, attempt: 1, offset: 0, text: 'so' }, 4);
+  const frames = feed.take(feed.position(4)) ?? [];
+  const texts = frames.flatMap((frame) =>
+    frame.kind === 'delta' && 'text' in frame.delta ? [frame.delta.text] : [],
+  );
+  expect(texts).toEqual(['so']);
+});
+
 test('of how far a turn is a reader gets each word, and one that comes later the newest', async () => {
   const feed = new Feed({ capacity: 3, lastSeq: 0 });
   const at = (position: ReturnType<Feed['position']>): unknown[] =>

@@ -125,17 +125,15 @@ export class ModelCaller {
     }
     scope.calling({ inputSeq: state.seq, model: label, reserved: reservation.reserved });
     const stall = new StallGuard(this.#clock, signal);
-    const draft = new ShownDraft(effect, scope, signal);
-    // What a call that ends before that has said is in its record, which comes behind.
     isDurable.then(
       () => {
         this.#isDiskInDoubt = false;
-        draft.begin();
       },
       () => {
         this.#isDiskInDoubt = true;
       },
     );
+    const offsets = { text: 0, reasoning: 0 };
     let isWhole = false;
     try {
       const chunks = this.#models.stream(
@@ -161,7 +159,12 @@ export class ModelCaller {
         }
         bytes += utf8Length(JSON.stringify(chunk.text));
         if (bytes > MAX_ANSWER_BYTES) return tooLarge(effect, label, reservation.settle(null));
-        draft.add(chunk);
+        const offset = offsets[chunk.type];
+        offsets[chunk.type] += chunk.text.length;
+        if (signal.aborted) continue;
+        const type = chunk.type === 'text' ? 'token' : 'reasoning';
+        // Nobody sees it before what it answers is on disk.
+        scope.show({ type, turn, step, attempt, offset, text: chunk.text }, state.seq);
       }
       const error = {
         code: 'model_bad_answer',
@@ -173,49 +176,7 @@ export class ModelCaller {
       // One that was aborted may have cost all that it could.
       reservation.settle(null);
       stall.stop({ isWhole });
-      draft.end();
     }
-  }
-}
-
-type Piece = Extract<ModelChunk, { type: 'text' | 'reasoning' }>;
-
-/** What a model call has said so far, as readers see it: not before what it answers is on disk. */
-class ShownDraft {
-  readonly #of: Pick<CallModel, 'turn' | 'step' | 'attempt'>;
-  readonly #scope: EffectScope;
-  readonly #signal: AbortSignal;
-  readonly #offsets = { text: 0, reasoning: 0 };
-  /** What waits to be shown; null: nothing has to. */
-  #held: Piece[] | null = [];
-
-  constructor({ turn, step, attempt }: CallModel, scope: EffectScope, signal: AbortSignal) {
-    this.#of = { turn, step, attempt };
-    this.#scope = scope;
-    this.#signal = signal;
-  }
-
-  add(piece: Piece): void {
-    if (this.#held) this.#held.push(piece);
-    else this.#show(piece);
-  }
-
-  begin(): void {
-    const held = this.#held ?? [];
-    this.#held = null;
-    for (const piece of held) this.#show(piece);
-  }
-
-  /** The call has ended: what was not shown by now is not shown any more. */
-  end(): void {
-    this.#held = [];
-  }
-
-  #show({ type, text }: Piece): void {
-    if (this.#signal.aborted) return;
-    const offset = this.#offsets[type];
-    this.#offsets[type] += text.length;
-    this.#scope.show({ type: type === 'text' ? 'token' : 'reasoning', ...this.#of, offset, text });
   }
 }
 

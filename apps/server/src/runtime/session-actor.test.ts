@@ -1,4 +1,5 @@
 import { MAX_PENDING } from '../core/session/state.ts';
+import type { Agent } from '../core/agent.ts';
 import { defaultAccess } from '../core/agent-access.ts';
 import { DuragentError } from '@duragent/protocol';
 import { describe, expect, test } from 'vitest';
@@ -12,10 +13,11 @@ const sequential = {
 };
 
 /** A session whose model is called for a message that the disk does not take before `letGo`. */
-async function askedOnHeldDisk() {
+async function askedOnHeldDisk(agent: Partial<Agent> = {}) {
   const gate = Promise.withResolvers<void>();
   let isHeld = false;
   const runtime = new TestRuntime({
+    agent,
     wrapStore: (store) => slowStore(store, () => (isHeld ? gate.promise : Promise.resolve())),
   });
   const actor = await runtime.create();
@@ -29,6 +31,14 @@ async function askedOnHeldDisk() {
     await accepted;
   };
   return { runtime, reader, call, letGo };
+}
+
+/** Types of the events and texts of the tokens that a reader got, in order. */
+function shownTo(reader: Reader): string[] {
+  return reader.frames.flatMap((frame) => {
+    if (frame.kind === 'event') return [frame.record.event.type];
+    return frame.delta.type === 'token' ? [frame.delta.text] : [];
+  });
 }
 
 describe('a turn', () => {
@@ -102,22 +112,49 @@ describe('a turn', () => {
     await reader.leave();
   });
 
-  test('records an answer that is quicker than the disk behind its message, and shows them in order', async () => {
+  test('records an answer that is quicker than the disk behind its message, and shows both and its words in order', async () => {
     const { runtime, reader, call, letGo } = await askedOnHeldDisk();
     call.text('Quick.');
     call.done('Quick.');
     await ticks();
-    expect(reader.events).toEqual(['session_started']);
+    expect(shownTo(reader)).toEqual(['session_started']);
     await letGo();
     await until(() => reader.events.includes('turn_finished'));
-    expect(reader.events).toEqual([
+    expect(shownTo(reader)).toEqual([
       'session_started',
       'user_message',
       'turn_started',
+      'Quick.',
       'assistant_message',
       'turn_finished',
     ]);
     expect(runtime.model.calls).toHaveLength(1);
+    await reader.leave();
+  });
+
+  test('shows what a fallback says that is quicker than the record of why it was asked', async () => {
+    const { runtime, reader, call, letGo } = await askedOnHeldDisk({
+      models: [...testAgent().models, ...testAgent().models],
+    });
+    call.text('I shall no');
+    call.fail({ code: 'model_unauthorized', message: 'no', retryable: false });
+    const fallback = await runtime.model.call(2);
+    fallback.text('I shall.');
+    fallback.done('I shall.');
+    await ticks();
+    expect(shownTo(reader)).toEqual(['session_started']);
+    await letGo();
+    await until(() => reader.events.includes('turn_finished'));
+    expect(shownTo(reader)).toEqual([
+      'session_started',
+      'user_message',
+      'turn_started',
+      'I shall no',
+      'model_call_failed',
+      'I shall.',
+      'assistant_message',
+      'turn_finished',
+    ]);
     await reader.leave();
   });
 

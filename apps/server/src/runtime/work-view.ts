@@ -40,10 +40,10 @@ export class WorkView {
       calling: (call) => {
         this.#call = call;
       },
-      show: (delta) => {
-        feed.addDelta(delta);
+      show: (delta, after = 0) => {
+        feed.addDelta(delta, after);
         if (delta.type === 'progress') shown.progress(journal.now.state, delta);
-        if (delta.type !== 'token') return;
+        if (delta.type !== 'token' || after > feed.lastSeq) return;
         shown.reply(journal.now.state, (...of) => feed.text(...of));
       },
       event: (seq) => this.#event(seq),
