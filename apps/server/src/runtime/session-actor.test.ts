@@ -1,10 +1,19 @@
 import { MAX_PENDING } from '../core/session/state.ts';
-import type { Agent } from '../core/agent.ts';
 import { defaultAccess } from '../core/agent-access.ts';
 import { DuragentError } from '@duragent/protocol';
 import { describe, expect, test } from 'vitest';
 import type { SessionLog, SessionStore } from '../ports/session-store.ts';
-import { Reader, say, storeOf, testAgent, TestRuntime, ticks, until } from './testing.ts';
+import {
+  noChats,
+  Reader,
+  type RuntimeOptions,
+  say,
+  storeOf,
+  testAgent,
+  TestRuntime,
+  ticks,
+  until,
+} from './testing.ts';
 import { testTool } from './tools/testing.ts';
 
 const sequential = {
@@ -13,15 +22,17 @@ const sequential = {
 };
 
 /** A session whose model is called for a message that the disk does not take before `letGo`. */
-async function askedOnHeldDisk(agent: Partial<Agent> = {}) {
+async function askedOnHeldDisk(options: RuntimeOptions = {}) {
   const gate = Promise.withResolvers<void>();
   let isHeld = false;
   const runtime = new TestRuntime({
-    agent,
     wrapStore: (store) => slowStore(store, () => (isHeld ? gate.promise : Promise.resolve())),
+    ...options,
   });
   const actor = await runtime.create();
-  const reader = new Reader(actor);
+  const chat = { gateway: 'tg', account: 'tg:1', chat_id: 'c1', chat_type: 'dm' } as const;
+  await actor.bind({ ...chat, inbox: 0, by: 'server' });
+  const reader = new Reader(actor, { after: actor.lastSeq });
   await ticks();
   isHeld = true;
   const accepted = say(actor, 'hi');
@@ -105,10 +116,30 @@ describe('a turn', () => {
     call.text('early');
     await ticks();
     expect(reader.text).toBe('');
-    expect(reader.events).toEqual(['session_started']);
+    expect(reader.events).toEqual([]);
     await letGo();
     await until(() => reader.text === 'early');
-    expect(reader.events).toEqual(['session_started', 'user_message', 'turn_started']);
+    expect(reader.events).toEqual(['user_message', 'turn_started']);
+    await reader.leave();
+  });
+
+  test('shows chats what is said before its trigger is on disk when it is, though nothing more is said', async () => {
+    const previews: string[] = [];
+    const { reader, call, letGo } = await askedOnHeldDisk({
+      settings: { delivery: { onUncertain: 'never', mirror: false, ttlMs: 60_000 } },
+      chats: () => ({
+        ...noChats,
+        showsPreviews: () => true,
+        preview: (_, __, ___, { text }) => void previews.push(text()),
+      }),
+    });
+    call.text('Let me ');
+    call.text('see.');
+    await ticks();
+    expect(previews).toEqual([]);
+    await letGo();
+    await until(() => previews.length > 0);
+    expect(previews).toEqual(['Let me see.']);
     await reader.leave();
   });
 
@@ -117,11 +148,10 @@ describe('a turn', () => {
     call.text('Quick.');
     call.done('Quick.');
     await ticks();
-    expect(shownTo(reader)).toEqual(['session_started']);
+    expect(shownTo(reader)).toEqual([]);
     await letGo();
     await until(() => reader.events.includes('turn_finished'));
     expect(shownTo(reader)).toEqual([
-      'session_started',
       'user_message',
       'turn_started',
       'Quick.',
@@ -134,7 +164,7 @@ describe('a turn', () => {
 
   test('shows what a fallback says that is quicker than the record of why it was asked', async () => {
     const { runtime, reader, call, letGo } = await askedOnHeldDisk({
-      models: [...testAgent().models, ...testAgent().models],
+      agent: { models: [...testAgent().models, ...testAgent().models] },
     });
     call.text('I shall no');
     call.fail({ code: 'model_unauthorized', message: 'no', retryable: false });
@@ -142,11 +172,10 @@ describe('a turn', () => {
     fallback.text('I shall.');
     fallback.done('I shall.');
     await ticks();
-    expect(shownTo(reader)).toEqual(['session_started']);
+    expect(shownTo(reader)).toEqual([]);
     await letGo();
     await until(() => reader.events.includes('turn_finished'));
     expect(shownTo(reader)).toEqual([
-      'session_started',
       'user_message',
       'turn_started',
       'I shall no',

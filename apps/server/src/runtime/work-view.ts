@@ -25,6 +25,9 @@ export class WorkView {
   /** The model call in progress: what it saw, and who was asked. */
   #call: Parameters<EffectScope['calling']>[0] | null = null;
 
+  /** Whether chats are shown the reply once its message is on disk. */
+  #isReplyDue = false;
+
   constructor(place: WorkPlace) {
     this.#place = place;
   }
@@ -32,6 +35,7 @@ export class WorkView {
   /** What an effect that begins now may see and show. */
   scope(): WorkScope {
     const { journal, feed, shown, agent, submit } = this.#place;
+    const reply = (): void => shown.reply(journal.now.state, (...of) => feed.text(...of));
     return {
       agent: agent.ofTurn,
       agentName: journal.now.state.agent,
@@ -43,12 +47,26 @@ export class WorkView {
       show: (delta, after = 0) => {
         feed.addDelta(delta, after);
         if (delta.type === 'progress') shown.progress(journal.now.state, delta);
-        if (delta.type !== 'token' || after > feed.lastSeq) return;
-        shown.reply(journal.now.state, (...of) => feed.text(...of));
+        if (delta.type !== 'token') return;
+        if (after <= feed.lastSeq) reply();
+        else this.#onceWritten(reply);
       },
       event: (seq) => this.#event(seq),
       submit,
     };
+  }
+
+  /** Shows chats what is said before they may see it; once for all that comes until then. */
+  #onceWritten(reply: () => void): void {
+    if (this.#isReplyDue) return;
+    this.#isReplyDue = true;
+    const settle = (): void => {
+      this.#isReplyDue = false;
+    };
+    this.#place.journal.written().then(() => {
+      settle();
+      reply();
+    }, settle);
   }
 
   /** What readers have seen of the answer in progress. */
