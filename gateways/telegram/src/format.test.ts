@@ -4,7 +4,8 @@ import { markdownCorpus } from '../../../test/support/markdown-corpus.ts';
 import { formatText } from '../simulator/formatted-text.ts';
 import { parseHtml } from '../simulator/parse-html.ts';
 import { readRichMessage } from '../simulator/rich-message.ts';
-import { findMentions, MAX_TEXT_LENGTH, textForms, toHtml, toRich, visibleText } from './format.ts';
+import { visibleText } from './format/entities.ts';
+import { findMentions, MAX_TEXT_LENGTH, textForms, toHtml, toRich } from './format.ts';
 
 /** What Telegram's documentation lists, with the attributes that this gateway uses. */
 const tags = new Map([
