@@ -1,5 +1,6 @@
+import type { SimpleCommand } from './command-builder.ts';
 import { parsePlainCommand } from './plain-command.ts';
-import { readShell, type SimpleCommand } from './shell-reader.ts';
+import { readShell } from './shell-reader.ts';
 
 /** The most that is looked at of one command: texts, and their UTF-16 units. */
 const MAX_SPELLINGS = 10_000;

@@ -1,15 +1,4 @@
-/** The most text that is made of a command by putting values in, in UTF-16 units. */
-const MAX_MADE = 1_048_576;
-const MAX_VALUE = 1000;
-
-/** A simple command of a command line. */
-export interface SimpleCommand {
-  words: string[];
-  /** What it is given by `<<<`. */
-  fed: string | null;
-  /** Whether it reads what the one before it writes. */
-  piped: boolean;
-}
+import { CommandBuilder, type Redirect, type SimpleCommand } from './command-builder.ts';
 
 /** The lines that `<<` gives to a command. */
 export interface HereDocument {
@@ -26,27 +15,8 @@ export interface ShellReading {
   clean: boolean;
 }
 
-/** What is open around a place in a command line, innermost last. */
-interface Frame {
-  closer: ')' | '`' | null;
-  words: string[];
-  /** null between words. */
-  word: string | null;
-  /** Whether the word holds a brace without quotes. */
-  braced: boolean;
-  /** Whether a part of the word is quoted. */
-  quoted: boolean;
-  inQuotes: boolean;
-  /** The next word is a file, or a text to read; no argument. */
-  redirect: 'file' | 'text' | 'document' | 'indented document' | null;
-  fed: string | null;
-  piped: boolean;
-  /** How many `${…}` are open. */
-  expansions: number;
-}
-
 /** The signs behind which the next word is no file. */
-const GIVES: ReadonlyMap<string, Frame['redirect']> = new Map([
+const GIVES: ReadonlyMap<string, Redirect> = new Map([
   ['<<<', 'text'],
   ['<<', 'document'],
   ['<<-', 'indented document'],
@@ -76,15 +46,9 @@ export function readShell(text: string): ShellReading {
 
 class ShellReader {
   readonly #text: string;
-  readonly #commands: SimpleCommand[] = [];
+  readonly #builder = new CommandBuilder();
   readonly #documents: HereDocument[] = [];
-  /** Those that begin with the next line. */
-  #awaited: { end: string; indented: boolean; expands: boolean }[] = [];
-  readonly #values = new Map<string, string>();
-  #frames: Frame[] = [];
-  #frame: Frame = frameOf(null);
   #at = 0;
-  #made = 0;
   #clean = true;
 
   constructor(text: string) {
@@ -93,61 +57,57 @@ class ShellReader {
 
   read(): ShellReading {
     while (this.#at < this.#text.length) {
-      if (this.#frame.inQuotes) this.#inQuotes();
+      if (this.#builder.frame.inQuotes) this.#inQuotes();
       else this.#bare();
     }
-    if (this.#frames.length > 0 || this.#frame.inQuotes) this.#clean = false;
-    this.#endCommand(false);
-    while (this.#frames.length > 0) this.#close();
-    this.#endCommand(false);
-    const clean = this.#clean && this.#awaited.length === 0 && this.#made <= MAX_MADE;
-    return { commands: this.#commands, documents: this.#documents, clean };
+    const { commands, clean } = this.#builder.end();
+    return { commands, documents: this.#documents, clean: clean && this.#clean };
   }
 
   #inQuotes(): void {
     const char = this.#text.charAt(this.#at);
     const next = this.#text.charAt(this.#at + 1);
     if (char === '"') {
-      this.#frame.inQuotes = false;
+      this.#builder.frame.inQuotes = false;
       this.#at += 1;
     } else if (char === '\\') {
       this.#at += 2;
-      if (next !== '\n') this.#add('$`"\\'.includes(next) ? next : char + next);
+      if (next !== '\n') this.#builder.add('$`"\\'.includes(next) ? next : char + next);
     } else if (!this.#expansion(char)) {
-      this.#add(char);
+      this.#builder.add(char);
       this.#at += 1;
     }
   }
 
   #bare(): void {
-    const frame = this.#frame;
+    const frame = this.#builder.frame;
     const text = this.#text;
     const char = text.charAt(this.#at);
     switch (char) {
       case ' ':
       case '\t':
-        this.#endWord();
+        this.#builder.endWord();
         break;
       case '\n':
-        this.#endCommand(false);
+        this.#builder.endCommand(false);
         this.#readDocuments();
         break;
       case ';':
       case '&':
-        this.#endCommand(false);
+        this.#builder.endCommand(false);
         break;
       case '|':
         // `||` ends a command, too, and what is behind it reads nothing.
-        this.#endCommand(text[this.#at + 1] !== '|' && text[this.#at - 1] !== '|');
+        this.#builder.endCommand(text[this.#at + 1] !== '|' && text[this.#at - 1] !== '|');
         break;
       case '(':
         frame.redirect = null;
-        if (frame.word === null) this.#endCommand(frame.piped);
-        this.#open(')');
+        if (frame.word === null) this.#builder.endCommand(frame.piped);
+        this.#builder.open(')');
         break;
       case ')':
-        if (frame.closer === ')') this.#close();
-        else this.#endCommand(false);
+        if (frame.closer === ')') this.#builder.close();
+        else this.#builder.endCommand(false);
         break;
       case '<':
       case '>':
@@ -157,35 +117,35 @@ class ShellReader {
         const end = text.indexOf("'", this.#at + 1);
         frame.quoted = true;
         if (end === -1) this.#clean = false;
-        this.#add(text.slice(this.#at + 1, end === -1 ? undefined : end));
+        this.#builder.add(text.slice(this.#at + 1, end === -1 ? undefined : end));
         this.#at = end === -1 ? text.length : end;
         break;
       }
       case '"':
-        this.#add('');
+        this.#builder.add('');
         frame.quoted = true;
         frame.inQuotes = true;
         break;
       case '\\':
         this.#at += 1;
         frame.quoted = true;
-        if (text[this.#at] !== '\n') this.#add(text.charAt(this.#at));
+        if (text[this.#at] !== '\n') this.#builder.add(text.charAt(this.#at));
         break;
       case '#':
         if (frame.word === null) this.#comment();
-        else this.#add(char);
+        else this.#builder.add(char);
         break;
       default:
         if (this.#expansion(char)) return;
         if (char === '{') frame.braced = true;
-        this.#add(char);
+        this.#builder.add(char);
     }
     this.#at += 1;
   }
 
   /** Goes to the end of the line, or to where the substitution in backticks ends. */
   #comment(): void {
-    const end = this.#frame.closer === '`' ? /[\n`]|$/g : /\n|$/g;
+    const end = this.#builder.frame.closer === '`' ? /[\n`]|$/g : /\n|$/g;
     end.lastIndex = this.#at;
     this.#at = (end.exec(this.#text)?.index ?? this.#text.length) - 1;
   }
@@ -195,17 +155,13 @@ class ShellReader {
     const sign = /[<>]+[&|]?-?/y;
     sign.lastIndex = this.#at;
     const found = sign.exec(this.#text)?.[0] ?? '<';
-    if (this.#frame.word !== null && /^[0-9]+$/.test(this.#frame.word)) this.#frame.word = null;
-    this.#endWord();
-    this.#frame.redirect = GIVES.get(found) ?? 'file';
+    this.#builder.redirect(GIVES.get(found) ?? 'file');
     this.#at += found.length;
   }
 
   /** Goes over the here-documents behind the end of a line, to the end of the last one's last line. */
   #readDocuments(): void {
-    const awaited = this.#awaited;
-    this.#awaited = [];
-    for (const { end, indented, expands } of awaited) {
+    for (const { end, indented, expands } of this.#builder.takeAwaited()) {
       const from = this.#at + 1;
       let line: string | null = null;
       let start = from;
@@ -223,11 +179,10 @@ class ShellReader {
 
   /** Whether something is put in here; if so, goes behind what stands for it. */
   #expansion(char: string): boolean {
-    const frame = this.#frame;
+    const frame = this.#builder.frame;
     if (char === '`') {
-      const inside = this.#frames.length > 0 && this.#frame.closer === '`';
-      if (inside) this.#close();
-      else this.#open('`');
+      if (frame.closer === '`') this.#builder.close();
+      else this.#builder.open('`');
       this.#at += 1;
       return true;
     }
@@ -239,7 +194,7 @@ class ShellReader {
     if (char !== '$') return false;
     const next = this.#text.charAt(this.#at + 1);
     if (next === '(') {
-      this.#open(')');
+      this.#builder.open(')');
       this.#at += 2;
       return true;
     }
@@ -259,7 +214,7 @@ class ShellReader {
     if (found === null) return false;
     this.#at += found[0].length;
     const [, inBraces, plain] = found;
-    this.#put(inBraces ?? plain ?? '');
+    this.#builder.put(inBraces ?? plain ?? '');
     if (inBraces !== undefined) this.#restOfBraces();
     return true;
   }
@@ -270,7 +225,7 @@ class ShellReader {
     rest.lastIndex = this.#at;
     const instead = rest.exec(this.#text);
     if (instead !== null) this.#at += instead[0].length;
-    this.#frame.expansions += 1;
+    this.#builder.frame.expansions += 1;
     if (instead !== null || this.#text[this.#at] === '}') return;
     // `${x#…}`, `${x:0:1}` …: the text there is no part of the word, unless it opens something.
     const end = /[^}$`"'\\()\n]*/y;
@@ -278,23 +233,10 @@ class ShellReader {
     this.#at += end.exec(this.#text)?.[0].length ?? 0;
   }
 
-  /** Puts a variable's value in, as far as it is known; words are divided as the shell does it. */
-  #put(name: string): void {
-    const value = name === 'IFS' ? ' ' : (this.#values.get(name) ?? '');
-    if (this.#frame.inQuotes) {
-      this.#add(value);
-      return;
-    }
-    value.split(/[ \t\n]+/).forEach((part, index) => {
-      if (index > 0) this.#endWord();
-      if (part !== '') this.#add(part);
-    });
-  }
-
   /** The text of `$'…'`. */
   #escaped(): void {
     const text = this.#text;
-    this.#add('');
+    this.#builder.add('');
     const code = /x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{1,4})|U([0-9A-Fa-f]{1,8})|([0-7]{1,3})|c(.)/y;
     for (; this.#at < text.length; this.#at += 1) {
       const char = text.charAt(this.#at);
@@ -303,103 +245,22 @@ class ShellReader {
         return;
       }
       if (char !== '\\') {
-        this.#add(char);
+        this.#builder.add(char);
         continue;
       }
       this.#at += 1;
       code.lastIndex = this.#at;
       const found = code.exec(text);
       if (found === null) {
-        this.#add(ESCAPES[text.charAt(this.#at)] ?? text.charAt(this.#at));
+        this.#builder.add(ESCAPES[text.charAt(this.#at)] ?? text.charAt(this.#at));
         continue;
       }
       const [all, hex, short, long, octal] = found;
       const point =
         octal === undefined ? parseInt(hex ?? short ?? long ?? '0', 16) : parseInt(octal, 8);
-      this.#add(point > 0x10ffff ? '' : String.fromCodePoint(point));
+      this.#builder.add(point > 0x10ffff ? '' : String.fromCodePoint(point));
       this.#at += all.length - 1;
     }
     this.#clean = false;
   }
-
-  #add(text: string): void {
-    if (this.#made > MAX_MADE) return;
-    this.#made += text.length;
-    this.#frame.word = (this.#frame.word ?? '') + text;
-  }
-
-  #endWord(): void {
-    const frame = this.#frame;
-    const { word, braced, quoted } = frame;
-    frame.word = null;
-    frame.braced = false;
-    frame.quoted = false;
-    if (word === null) return;
-    if (frame.redirect !== null) {
-      if (frame.redirect === 'text') frame.fed = word;
-      else if (frame.redirect !== 'file') {
-        const indented = frame.redirect === 'indented document';
-        this.#awaited.push({ end: word, indented, expands: !quoted });
-      }
-      frame.redirect = null;
-    } else if (braced && word === '{') {
-      // The body of a function begins behind its name.
-      this.#endCommand(false);
-    } else if (braced && /^\{[^{}]*,[^{}]*\}$/.test(word)) {
-      frame.words.push(...word.slice(1, -1).split(','));
-    } else {
-      frame.words.push(word);
-    }
-  }
-
-  #endCommand(feedsNext: boolean): void {
-    this.#endWord();
-    const frame = this.#frame;
-    frame.redirect = null;
-    const { words, fed, piped } = frame;
-    frame.words = [];
-    frame.fed = null;
-    frame.piped = feedsNext;
-    if (words.length === 0) return;
-    this.#remember(words);
-    this.#commands.push({ words, fed, piped });
-  }
-
-  /** Keeps what variables are set to. */
-  #remember(words: readonly string[]): void {
-    for (const word of words) {
-      const found = /^([A-Za-z_][A-Za-z0-9_]*)=/.exec(word);
-      if (found === null) {
-        if (/^(?:export|declare|typeset|local|readonly|-[A-Za-z]+)$/.test(word)) continue;
-        return;
-      }
-      const value = word.slice(found[0].length);
-      if (value.length <= MAX_VALUE) this.#values.set(found[1] ?? '', value);
-    }
-  }
-
-  #open(closer: ')' | '`'): void {
-    this.#frames.push(this.#frame);
-    this.#frame = frameOf(closer);
-  }
-
-  #close(): void {
-    this.#endCommand(false);
-    this.#frame = this.#frames.pop() ?? frameOf(null);
-  }
-}
-
-function frameOf(closer: Frame['closer']): Frame {
-  return {
-    closer,
-    words: [],
-    word: null,
-    braced: false,
-    quoted: false,
-    inQuotes: false,
-    redirect: null,
-    fed: null,
-    piped: false,
-    expansions: 0,
-  };
 }
