@@ -9,7 +9,7 @@ import {
   moreEntities,
   wrapOfTag,
   type InlineContext,
-} from './rich-inline.ts';
+} from './rich-text.ts';
 
 interface Element {
   name: string;

@@ -1,14 +1,19 @@
 import type { RichText } from 'grammy/types';
-import { checkedLink, userOfLink } from './links.ts';
-import type { UserLookup } from './formatted-text.ts';
-import {
-  dateTimeFormat,
-  decodeCharacter,
-  readEndTag,
-  readStartTag,
-  styleTags,
-} from './parse-html.ts';
+import { decodeCharacter, readEndTag, readStartTag } from './parse-html.ts';
 import { cannotParse } from './refusal.ts';
+import { RichLinks } from './rich-links.ts';
+import { marks, roleOf, runLength } from './rich-marks.ts';
+import {
+  dateTime,
+  isInlineTag,
+  joined,
+  link,
+  MAX_DEPTH,
+  moreEntities,
+  wrapOfTag,
+  type InlineContext,
+} from './rich-text.ts';
+import { readCode, readMath } from './rich-verbatim.ts';
 
 /** Text of one block and where it stands in what the bot sent, for refusals. */
 export interface InlineSource {
@@ -19,23 +24,6 @@ export interface InlineSource {
   depth?: number;
 }
 
-export interface InlineContext {
-  users: UserLookup;
-  /** The names of all footnotes that the message defines. */
-  footnotes: ReadonlySet<string>;
-}
-
-type Wrapping =
-  | 'bold'
-  | 'italic'
-  | 'underline'
-  | 'strikethrough'
-  | 'spoiler'
-  | 'marked'
-  | 'subscript'
-  | 'superscript'
-  | 'code';
-
 interface Open {
   /** What ends it: a mark, or the name of a tag. */
   mark: string;
@@ -45,45 +33,6 @@ interface Open {
   begin: number;
   parts: RichText[];
 }
-
-const marks = new Map<string, { type: Wrapping; name: string }>([
-  ['**', { type: 'bold', name: 'Bold' }],
-  ['__', { type: 'bold', name: 'Bold' }],
-  ['*', { type: 'italic', name: 'Italic' }],
-  ['_', { type: 'italic', name: 'Italic' }],
-  ['~~', { type: 'strikethrough', name: 'Strikethrough' }],
-  ['||', { type: 'spoiler', name: 'Spoiler' }],
-  ['==', { type: 'marked', name: 'Marked' }],
-]);
-
-const wrappingTags = new Map<string, Wrapping>([
-  ...styleTags,
-  ['mark', 'marked'],
-  ['sub', 'subscript'],
-  ['sup', 'superscript'],
-]);
-const otherTags = new Set(['a', 'br', 'tg-emoji', 'tg-time', 'tg-math', 'tg-reference']);
-
-/** Whether a tag stands within text. */
-export function isInlineTag(name: string): boolean {
-  return wrappingTags.has(name) || otherTags.has(name);
-}
-
-/** Named characters that rich messages take besides those of the parse mode HTML. */
-export const moreEntities: ReadonlyMap<string, string> = new Map([
-  ['apos', "'"],
-  ['nbsp', '\u00a0'],
-  ['hellip', '…'],
-  ['mdash', '—'],
-  ['ndash', '–'],
-  ['lsquo', '‘'],
-  ['rsquo', '’'],
-  ['ldquo', '“'],
-  ['rdquo', '”'],
-]);
-
-/** How deep marks and tags may lie in each other. */
-export const MAX_DEPTH = 16;
 
 /**
  * Reads the text within a block of rich Markdown.
@@ -98,15 +47,15 @@ class InlineReader {
   readonly #where: (at: number) => string;
   readonly #context: InlineContext;
   readonly #depth: number;
+  readonly #links: RichLinks;
   readonly #open: Open[] = [];
-  /** Where each `[` ends; made when the first one comes. */
-  #brackets: ReadonlyMap<number, number> | undefined;
   readonly #root: RichText[] = [];
   #at = 0;
 
   constructor(source: InlineSource, context: InlineContext) {
     this.#source = source.text;
     this.#where = source.where;
+    this.#links = new RichLinks(source.text, source.where);
     this.#depth = source.depth ?? 0;
     this.#context = context;
   }
@@ -130,10 +79,14 @@ class InlineReader {
         return this.#escape(next);
       case '\n':
         return this.#lineEnd();
-      case '`':
-        return this.#code();
-      case '$':
-        return this.#math();
+      case '`': {
+        const { part, end } = readCode(this.#source, this.#at, this.#where);
+        return this.#add(part, end);
+      }
+      case '$': {
+        const math = readMath(this.#source, this.#at);
+        return this.#add(math?.part ?? '$', math?.end ?? this.#at + 1);
+      }
       case '&': {
         const decoded = decodeCharacter(this.#source, this.#at, moreEntities);
         return this.#add(decoded?.text ?? '&', decoded?.end ?? this.#at + 1);
@@ -172,36 +125,6 @@ class InlineReader {
     let next = this.#at + 1;
     while (this.#source[next] === ' ') next++;
     this.#add(isHard ? '\n' : ' ', next);
-  }
-
-  #code(): void {
-    const begin = this.#at;
-    const length = this.#runLength('`', begin);
-    const mark = '`'.repeat(length);
-    let end = this.#source.indexOf(mark, begin + length);
-    while (end >= 0 && this.#runLength('`', end) !== length) {
-      end = this.#source.indexOf(mark, end + this.#runLength('`', end));
-    }
-    if (end < 0) throw cannotParse(`Can't find end of Code entity ${this.#where(begin)}`);
-    const text = this.#source.slice(begin + length, end).replaceAll('\n', ' ');
-    const isPadded = text.startsWith(' ') && text.endsWith(' ') && text.trim() !== '';
-    this.#add({ type: 'code', text: isPadded ? text.slice(1, -1) : text }, end + length);
-  }
-
-  /** `$x$`, with nothing blank inside of the dollars and no digit after them: else a dollar is a dollar. */
-  #math(): void {
-    const begin = this.#at;
-    const next = this.#source[begin + 1] ?? ' ';
-    let end = -1;
-    if (!/[\s$]/.test(next)) {
-      end = this.#source.indexOf('$', begin + 1);
-      while (end >= 0 && /[\s\\]/.test(this.#source[end - 1] ?? '')) {
-        end = this.#source.indexOf('$', end + 1);
-      }
-    }
-    if (end < 0 || /\d/.test(this.#source[end + 1] ?? '')) return this.#add('$', begin + 1);
-    const expression = this.#source.slice(begin + 1, end);
-    return this.#add({ type: 'mathematical_expression', expression }, end + 1);
   }
 
   #angle(next: string): void {
@@ -277,7 +200,7 @@ class InlineReader {
         begin + note[0].length,
       );
     }
-    const read = this.#readLink(begin + 1);
+    const read = this.#links.read(begin + 1);
     if (read === undefined) return this.#add('[', begin + 1);
     const text = this.#inner(begin + 1, read.textEnd);
     return this.#add(link(read.target, text, this.#context), read.end);
@@ -285,7 +208,7 @@ class InlineReader {
 
   #image(): void {
     const begin = this.#at;
-    const read = this.#readLink(begin + 2);
+    const read = this.#links.read(begin + 2);
     if (read === undefined) return this.#add('!', begin + 1);
     const shown = this.#source.slice(begin + 2, read.textEnd);
     const emoji = /^tg:\/\/emoji\?id=([1-9]\d{0,18})$/.exec(read.target)?.[1];
@@ -306,30 +229,6 @@ class InlineReader {
     return this.#add(dateTime(text, time[1] ?? '', time[2] ?? '', where), read.end);
   }
 
-  /** `text](target "title")` from `from` on; undefined: there is no link here. */
-  #readLink(from: number): { textEnd: number; target: string; end: number } | undefined {
-    this.#brackets ??= matchBrackets(this.#source);
-    const textEnd = this.#brackets.get(from - 1);
-    if (textEnd === undefined || this.#source[textEnd + 1] !== '(') return undefined;
-    let at = textEnd + 1;
-    const begin = at + 1;
-    let target = '';
-    let parentheses = 0;
-    for (at = begin; at < this.#source.length; at++) {
-      const character = this.#source[at];
-      if (character === '\\' && /[!-/:-@[-`{-~]/.test(this.#source[at + 1] ?? '')) at++;
-      else if (character === '(') parentheses++;
-      else if (character === ')' && parentheses-- === 0) break;
-      else if (character === '\n') break;
-      target += this.#source[at];
-    }
-    if (this.#source[at] !== ')') {
-      throw cannotParse(`Can't find end of a URL ${this.#where(begin)}`);
-    }
-    const [address = ''] = target.trim().split(/\s/, 1);
-    return { textEnd, target: address.replace(/^<(.*)>$/, '$1'), end: at + 1 };
-  }
-
   #inner(begin: number, end: number): RichText {
     const depth = this.#depth + this.#open.length + 1;
     if (depth > MAX_DEPTH) throw tooDeep();
@@ -340,27 +239,19 @@ class InlineReader {
   /** A run of one mark's character: it ends what is open, or begins something, or is just text. */
   #run(character: string): void {
     const begin = this.#at;
-    const length = this.#runLength(character, begin);
-    const before = begin === 0 ? ' ' : (this.#source[begin - 1] ?? ' ');
-    const after = this.#source[begin + length] ?? ' ';
-    const isLeft = !isBlank(after) && (!isMark(after) || isBlank(before) || isMark(before));
-    const isRight = !isBlank(before) && (!isMark(before) || isBlank(after) || isMark(after));
+    const length = runLength(this.#source, begin);
     const isSingle = character === '*' || character === '_';
-    const isWithinWord = !isBlank(before) && !isMark(before) && !isBlank(after) && !isMark(after);
-    let canOpen = isLeft;
-    let canClose = isRight;
-    if (character === '_' && isWithinWord) canOpen = canClose = false;
-    // `2*3` is no beginning of anything.
-    if (character === '*' && length === 1 && isWithinWord && !this.#isOpen('*')) canOpen = false;
+    const role = roleOf(this.#source, begin, begin + length, this.#isOpen('*'));
+    let { canOpen } = role;
     let left = length;
     while (left > 0) {
       const inner = this.#open.at(-1);
       const size = inner?.mark.length ?? 0;
       const ends = inner !== undefined && !inner.isTag && inner.mark === character.repeat(size);
-      if (canClose && ends && left >= size) {
+      if (role.canClose && ends && left >= size) {
         this.#close(this.#at + size);
         left -= size;
-        canOpen = isLeft && left > 0;
+        canOpen = role.isLeft && left > 0;
         continue;
       }
       const mark = left >= 2 ? character.repeat(2) : character;
@@ -391,116 +282,8 @@ class InlineReader {
     const open = this.#open.pop();
     if (open !== undefined) this.#add(open.wrap(joined(open.parts)), next);
   }
-
-  #runLength(character: string, from: number): number {
-    let end = from;
-    while (this.#source[end] === character) end++;
-    return end - from;
-  }
-}
-
-/** The end of each bracket that has one. */
-function matchBrackets(source: string): Map<number, number> {
-  const ends = new Map<number, number>();
-  const open: number[] = [];
-  for (let at = 0; at < source.length; at++) {
-    const character = source[at];
-    if (character === '\\') at++;
-    else if (character === '[') open.push(at);
-    else if (character === ']') {
-      const begin = open.pop();
-      if (begin !== undefined) ends.set(begin, at);
-    }
-  }
-  return ends;
 }
 
 function tooDeep(): Error {
   return cannotParse(`Text is nested in more than ${MAX_DEPTH} levels`);
-}
-
-/** What a tag makes of the text in it. */
-export function wrapOfTag(
-  name: string,
-  attributes: ReadonlyMap<string, string>,
-  where: string,
-  context: InlineContext,
-): (text: RichText) => RichText {
-  const type = wrappingTags.get(name);
-  if (type !== undefined) return (text) => ({ type, text });
-  switch (name) {
-    case 'a': {
-      const target = attributes.get('href') ?? '';
-      return (text) => link(target, text, context);
-    }
-    case 'tg-reference':
-      return (text) => ({ type: 'reference', text, name: attributes.get('name') ?? '' });
-    case 'tg-emoji': {
-      const id = attributes.get('emoji-id') ?? '';
-      if (!/^[1-9]\d{0,18}$/.test(id))
-        throw cannotParse('Invalid custom emoji identifier specified');
-      return (text) => ({
-        type: 'custom_emoji',
-        custom_emoji_id: id,
-        alternative_text: typeof text === 'string' ? text : '',
-      });
-    }
-    default:
-      return (text) =>
-        dateTime(text, attributes.get('unix') ?? '', attributes.get('format') ?? '', where);
-  }
-}
-
-function dateTime(text: RichText, unix: string, format: string, where: string): RichText {
-  const known = dateTimeFormat(format);
-  if (!/^-?\d{1,12}$/.test(unix)) throw cannotParse(`Invalid date specified ${where}`);
-  if (known === undefined) throw cannotParse(`Invalid date-time format specified ${where}`);
-  return { type: 'date_time', text, unix_time: Number(unix), date_time_format: known };
-}
-
-/** What a link's target makes of its text; text alone where the target is none that Telegram takes. */
-function link(target: string, text: RichText, context: InlineContext): RichText {
-  if (target.startsWith('#')) {
-    const name = target.slice(1);
-    return { type: 'anchor_link', text, anchor_name: name };
-  }
-  const email = /^mailto:(.{1,320})$/i.exec(target)?.[1];
-  if (email !== undefined) return { type: 'email_address', text, email_address: email };
-  const phone = /^tel:(.{1,32})$/i.exec(target)?.[1];
-  if (phone !== undefined) return { type: 'phone_number', text, phone_number: phone };
-  const id = userOfLink(target);
-  if (id !== undefined) {
-    const user = context.users(id);
-    return user === undefined ? text : { type: 'text_mention', text, user };
-  }
-  const url = checkedLink(target);
-  return url === undefined ? text : { type: 'url', text, url };
-}
-
-/** Neighbouring strings as one, and one part alone without its list. */
-export function joined(parts: readonly RichText[]): RichText {
-  const whole: RichText[] = [];
-  let pieces: string[] = [];
-  const flush = (): void => {
-    if (pieces.length > 0) whole.push(pieces.join(''));
-    pieces = [];
-  };
-  for (const part of parts) {
-    if (typeof part === 'string') pieces.push(part);
-    else {
-      flush();
-      whole.push(part);
-    }
-  }
-  flush();
-  const [first] = whole;
-  return whole.length === 1 && first !== undefined ? first : whole.length === 0 ? '' : whole;
-}
-
-function isBlank(character: string): boolean {
-  return /\s/.test(character);
-}
-
-function isMark(character: string): boolean {
-  return /[\p{P}\p{S}]/u.test(character);
 }

@@ -1,7 +1,8 @@
 import type { RichBlock, RichBlockListItem, RichBlockTableCell, RichText } from 'grammy/types';
 import type { UserLookup } from './formatted-text.ts';
-import { MAX_DEPTH, parseInline, type InlineContext } from './rich-inline.ts';
 import { badRequest, cannotParse } from './refusal.ts';
+import { parseInline } from './rich-inline.ts';
+import { MAX_DEPTH, type InlineContext } from './rich-text.ts';
 
 /** A line without the marks of what it stands in. */
 interface Line {

@@ -9,8 +9,8 @@ import { findEntities } from './find-entities.ts';
 import type { UserLookup } from './formatted-text.ts';
 import { badRequest, cannotParse } from './refusal.ts';
 import { parseRichHtml } from './rich-html.ts';
-import { joined, MAX_DEPTH } from './rich-inline.ts';
 import { parseRichMarkdown } from './rich-markdown.ts';
+import { joined, MAX_DEPTH } from './rich-text.ts';
 import { isObject, textOf, type JsonObject } from './values.ts';
 
 const MAX_CHARACTERS = 32_768;
