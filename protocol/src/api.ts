@@ -7,7 +7,7 @@ import {
   queueModeSchema,
   usageSchema,
 } from './event-parts.ts';
-import { endReasonSchema } from './events.ts';
+import { endReasonSchema } from './events/session.ts';
 import { chatTypeSchema } from './gateway/shared.ts';
 import type { InferKnown } from './infer-known.ts';
 import { agentNameSchema } from './names.ts';

@@ -4,6 +4,18 @@ export * from './consent.ts';
 export * from './errors.ts';
 export * from './event-parts.ts';
 export * from './events.ts';
+export { deliveryOutcomeSchema, MAX_DELIVER_TO, type DeliveryOutcome } from './events/message.ts';
+export { endReasonSchema, type EndReason } from './events/session.ts';
+export {
+  pauseReasonSchema,
+  resumeCauseSchema,
+  toolOutcomeSchema,
+  turnOutcomeSchema,
+  type PauseReason,
+  type ResumeCause,
+  type ToolOutcome,
+  type TurnOutcome,
+} from './events/turn.ts';
 export * from './gateway/buttons.ts';
 export * from './gateway/command.ts';
 export * from './gateway/event.ts';

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { MAX_DELIVER_TO } from './events.ts';
+import { MAX_DELIVER_TO } from './events/message.ts';
 import type { InferKnown } from './infer-known.ts';
 import { agentNameSchema, namePattern, sessionIdSchema } from './names.ts';
 
