@@ -1,8 +1,5 @@
-import type { Readable } from 'node:stream';
 import {
   type CommandOf,
-  encodeLine,
-  type GatewayCommand,
   GatewayConnection,
   type GatewayEvent,
   type GatewayEventOf,
@@ -11,17 +8,17 @@ import {
   type GatewayRequest,
   type InboundEvent,
   type LineFault,
-  MAX_LINE_BYTES,
   MAX_OPEN_REQUESTS,
   type RequestOutcome,
 } from '@duragent/protocol';
-import { JsonLineReader } from '@duragent/protocol/node';
 import type { Clock } from '../../ports/clock.ts';
 import { type Child, describeExit, type Exit } from './child.ts';
+import { CommandPipe } from './command-pipe.ts';
+import { GatewayOutput, nextTick } from './gateway-output.ts';
+import { Heartbeat } from './heartbeat.ts';
 import { InboundWindow } from './inbound-window.ts';
 import { describe, isText } from './line-faults.ts';
 import type { GatewayProcessLimits } from './limits.ts';
-import { TextLines } from './text-lines.ts';
 import { Timers } from './timers.ts';
 
 /**
@@ -65,15 +62,6 @@ interface LifeOptions {
 /** Codes of `error` after which starting again does not help, whether it says so or not. */
 const fatalCodes: ReadonlySet<string> = new Set(['unauthorized', 'conflict']);
 
-/** Bytes that an id takes in an `ack` beside itself. */
-const ACK_OVERHEAD = 3;
-/** So many ids of 200 characters fit in a line. */
-const MAX_IDS_IN_ACK = 1000;
-/** Acks wait for the next line when so many commands are not in its pipe yet. */
-const MAX_UNREAD_ACKS = 8;
-/** Lines that are taken before all others have their turn: a chunk may hold a thousand. */
-const LINES_AT_ONCE = 32;
-
 /** One process of a gateway, from its start until nothing of it is left. */
 export class GatewayLife {
   /** Resolves when the process is gone and every complete line of it was taken. Never rejects. */
@@ -84,30 +72,23 @@ export class GatewayLife {
   readonly #timers: Timers;
   /** Those of its end; a signal after its exit could hit another. */
   readonly #signals: Timers;
+  readonly #commands: CommandPipe;
   readonly #connection: GatewayConnection;
   readonly #window: InboundWindow;
+  readonly #output: GatewayOutput;
+  readonly #heartbeat: Heartbeat;
   readonly #over = new AbortController();
   /** The first cause of its end; null: it goes on. */
   #cause: LifeEnd | null = null;
   #exit: Exit | null = null;
-  #isHurried = false;
   #isReady = false;
   /** An event could not be made durable: those after it are not taken either, so that none is passed over. */
   #isRefusing = false;
-  /** Commands that are not in its pipe yet. */
-  #unread = 0;
   #openRequests = 0;
-  #pings = 0;
-  #wasFull = false;
-  #acks: string[] = [];
-  #ackBytes = 0;
   #lineBytes = 0;
-  /** Counts what comes from its pipes, to see whether anything still does. */
-  #chunks = 0;
   #lastWords = '';
   /** What it said was wrong, in the words that are for people. */
   #lastError = '';
-  #cancelDisconnected: (() => void) | null = null;
 
   constructor(options: LifeOptions) {
     const { child, clock, limits, on } = options;
@@ -120,11 +101,49 @@ export class GatewayLife {
       events: limits.maxPendingEvents,
       bytes: limits.maxPendingBytes,
     });
+    const fail = (reason: string): void => this.end({ kind: 'failed', reason });
+    this.#commands = new CommandPipe({
+      stdin: child.stdin,
+      limits,
+      send: (acks) => this.#connection.notify(acks),
+      onHung: fail,
+    });
     this.#connection = new GatewayConnection({
-      write: (command) => this.#write(command),
+      write: (command) => this.#cause === null && this.#commands.write(command),
       after: (ms, callback) => this.#timers.after(ms, callback),
       onEvent: (event) => this.#onEvent(event),
       onFault: (fault) => this.#onFault(fault),
+    });
+    this.#heartbeat = new Heartbeat({
+      timers: this.#timers,
+      limits,
+      ask: (ping) =>
+        this.#connection.request(ping, {
+          timeoutMs: limits.pingAnswerMs,
+          signal: this.#over.signal,
+        }),
+      isOpen: () => this.isOpen,
+      window: this.#window,
+      onLost: fail,
+    });
+    this.#output = new GatewayOutput({
+      child,
+      window: this.#window,
+      timers: this.#timers,
+      limits,
+      on: {
+        value: (value, bytes) => {
+          this.#lineBytes = bytes;
+          this.#connection.receive(value);
+        },
+        fault: (fault) => this.#onFault(fault),
+        text: (text) => this.#onText(text),
+        paused: () => this.#heartbeat.readingPaused(),
+        ended: () => {
+          if (this.#exit === null) this.#onClosed('stdout');
+        },
+        failed: (error) => fail(`could not be read: ${String(error)}`),
+      },
     });
     child.stdin.once('error', () => this.#onClosed('stdin'));
     void this.#open(options.configure);
@@ -160,10 +179,7 @@ export class GatewayLife {
 
   /** See `RunningGateway.notify`. */
   notify(command: CommandOf<'preview_message' | 'send_typing'>): boolean {
-    const { maxUnreadBytes, maxUnreadCommands } = this.#limits;
-    const isBehind =
-      this.#unread > maxUnreadCommands / 4 || this.#child.stdin.writableLength > maxUnreadBytes / 4;
-    return this.isOpen && !isBehind && this.#connection.notify(command);
+    return this.isOpen && !this.#commands.isBehind && this.#connection.notify(command);
   }
 
   /**
@@ -172,7 +188,7 @@ export class GatewayLife {
    * wait for events to become durable.
    */
   end(cause: LifeEnd, withinMs = Infinity): void {
-    if (cause.kind === 'asked') this.#isHurried = true;
+    if (cause.kind === 'asked') this.#output.hurry();
     const wholeMs = this.#limits.endMs + this.#limits.termMs;
     const killMs = Math.min(wholeMs, withinMs);
     const isEnding = this.#cause !== null;
@@ -181,11 +197,7 @@ export class GatewayLife {
     if (!isEnding) {
       this.#on.ending(cause);
       const termMs = Math.floor((this.#limits.endMs * killMs) / wholeMs);
-      const { stdin } = this.#child;
-      if (stdin.writable) {
-        const shutdown: CommandOf<'shutdown'> = { type: 'shutdown', deadline_ms: termMs };
-        stdin.end(encodeLine(shutdown, { maxBytes: MAX_LINE_BYTES }));
-      }
+      this.#commands.end({ type: 'shutdown', deadline_ms: termMs });
       this.#signals.after(termMs, () => this.#child.kill('SIGTERM'));
     }
     this.#signals.after(killMs, () => this.#child.kill('SIGKILL'));
@@ -195,9 +207,10 @@ export class GatewayLife {
     try {
       const ready = await this.#connection.open(configure, { timeoutMs: this.#limits.readyMs });
       this.#isReady = true;
+      this.#output.isLineByLine = false;
       if (this.#cause !== null) return;
       this.#on.ready(ready);
-      this.#pingLater();
+      this.#heartbeat.start();
     } catch (error) {
       // Closed: it has ended, and how is the better reason.
       if (!(error instanceof GatewayHandshakeError) || error.code === 'closed') return;
@@ -209,10 +222,11 @@ export class GatewayLife {
   }
 
   async #live(): Promise<LifeEnd> {
-    const pipes = Promise.all([this.#readStdout(), this.#readStderr()]);
+    const read = this.#output.read();
     this.#exit = await this.#child.exited;
     this.#signals.close();
-    await this.#drained(pipes);
+    this.#output.exited();
+    await read;
     // What the last line caused comes first, such as a refused handshake.
     await nextTick();
     const end = this.#judge(this.#exit);
@@ -235,76 +249,6 @@ export class GatewayLife {
     if (this.#cause.kind !== 'left' || isClean) return this.#cause;
     const said = this.#lastError || this.#lastWords;
     return { kind: 'failed', reason: `${this.#cause.reason}, and ${how}${behind(said)}` };
-  }
-
-  /** Waits for the ends of its pipes, but not for ever for whatever else may hold them open. */
-  async #drained(pipes: Promise<unknown>): Promise<void> {
-    const { drainIdleMs, drainMs } = this.#limits;
-    const giveUp = (): void => {
-      this.#over.abort();
-      this.#window.release();
-      this.#child.stdout.destroy();
-      this.#child.stderr.destroy();
-    };
-    const watch = (chunks: number): void => {
-      this.#timers.after(drainIdleMs, () => {
-        const isWaiting = this.#chunks !== chunks || this.#window.isFull;
-        if (isWaiting && !this.#isHurried) watch(this.#chunks);
-        else giveUp();
-      });
-    };
-    watch(this.#chunks);
-    this.#timers.after(drainMs, giveUp);
-    await pipes;
-  }
-
-  async #readStdout(): Promise<void> {
-    const reader = new JsonLineReader({
-      value: (value, bytes) => {
-        this.#lineBytes = bytes;
-        this.#connection.receive(value);
-      },
-      fault: (fault) => this.#onFault(fault),
-    });
-    let lines = 0;
-    await this.#read(this.#child.stdout, async (chunk) => {
-      for (const piece of lineByLine(chunk)) {
-        if (this.#over.signal.aborted) return;
-        reader.push(piece);
-        lines += 1;
-        // Whoever waits for `ready` goes on before the next line does.
-        if (!this.#isReady || lines % LINES_AT_ONCE === 0) await nextTick();
-        if (this.#window.isFull) {
-          this.#wasFull = true;
-          await this.#window.whenOpen();
-        }
-      }
-    });
-    reader.end();
-    if (this.#exit === null) this.#onClosed('stdout');
-  }
-
-  async #readStderr(): Promise<void> {
-    const lines = new TextLines(this.#limits.logLineBytes);
-    const onLine = (text: string): void => this.#onText(text);
-    await this.#read(this.#child.stderr, (chunk) => lines.push(chunk, onLine));
-    lines.end(onLine);
-  }
-
-  /** Reads until the stream ends or breaks; never more than one chunk without letting others run. */
-  async #read(stream: Readable, take: (chunk: Buffer) => void | Promise<void>): Promise<void> {
-    try {
-      for await (const chunk of stream) {
-        this.#chunks += 1;
-        await take(chunk as Buffer);
-        free(chunk as Buffer);
-        await nextTick();
-      }
-    } catch (error) {
-      // A pipe that breaks has ended. Anything else is a fault of this program, and no reason to stop it.
-      if (error instanceof Error && 'code' in error) return;
-      this.end({ kind: 'failed', reason: `could not be read: ${String(error)}` });
-    }
   }
 
   #onText(text: string): void {
@@ -359,7 +303,7 @@ export class GatewayLife {
     this.#window.add(bytes);
     try {
       await this.#on.inbound(event);
-      if (event.event_id !== undefined && !this.#isRefusing) this.#ack(event.event_id);
+      if (event.event_id !== undefined && !this.#isRefusing) this.#commands.ack(event.event_id);
     } catch (error) {
       if (!this.#isRefusing) {
         this.#isRefusing = true;
@@ -371,125 +315,15 @@ export class GatewayLife {
     }
   }
 
-  /** Those of one tick go in one line, and those of many where it is slow to read. */
-  #ack(eventId: string): void {
-    this.#acks.push(eventId);
-    this.#ackBytes += eventId.length + ACK_OVERHEAD;
-    if (this.#ackBytes > this.#limits.maxUnreadBytes) {
-      this.end({ kind: 'failed', reason: 'does not read its stdin: too many acks wait' });
-    }
-    if (this.#acks.length === 1) setImmediate(() => this.#sendAcks());
-  }
-
-  #sendAcks(): void {
-    while (this.#acks.length > 0 && this.#unread < MAX_UNREAD_ACKS) {
-      const ids = this.#acks.splice(0, MAX_IDS_IN_ACK);
-      for (const id of ids) this.#ackBytes -= id.length + ACK_OVERHEAD;
-      if (!this.#connection.notify({ type: 'ack', event_ids: ids })) return;
-    }
-  }
-
-  #write(command: GatewayCommand): boolean {
-    const { stdin } = this.#child;
-    if (this.#cause !== null || !stdin.writable) return false;
-    const line = encodeLine(command, { maxBytes: MAX_LINE_BYTES });
-    const { maxUnreadBytes, maxUnreadCommands } = this.#limits;
-    if (this.#unread >= maxUnreadCommands || stdin.writableLength > maxUnreadBytes) {
-      const unread = `${this.#unread} commands and ${stdin.writableLength} bytes wait`;
-      this.end({ kind: 'failed', reason: `does not read its stdin: ${unread}` });
-      return false;
-    }
-    this.#unread += 1;
-    if (stdin.writableCorked === 0) {
-      // What is sent in one breath goes in one write.
-      stdin.cork();
-      setImmediate(() => stdin.uncork());
-    }
-    stdin.write(line, () => {
-      this.#unread -= 1;
-      this.#sendAcks();
-    });
-    return true;
-  }
-
   /** It has closed a stream that it cannot do without, unless this is how its exit begins. */
   #onClosed(stream: 'stdin' | 'stdout'): void {
     this.#timers.after(this.#limits.closedStreamMs, () => {
       if (this.#exit === null) this.end({ kind: 'failed', reason: `closed its ${stream}` });
     });
   }
-
-  #pingLater(): void {
-    this.#timers.after(this.#limits.pingEveryMs, () => void this.#ping(0));
-  }
-
-  async #ping(unanswered: number): Promise<void> {
-    this.#pings += 1;
-    this.#wasFull = this.#window.isFull;
-    const outcome = await this.#connection.request(
-      { type: 'ping', request_id: `ping-${this.#pings}` },
-      { timeoutMs: this.#limits.pingAnswerMs, signal: this.#over.signal },
-    );
-    if (!this.isOpen) return;
-    if (outcome.type === 'answered') {
-      if (outcome.answer.type === 'pong') this.#onConnected(outcome.answer.connected);
-      this.#pingLater();
-    } else if (this.#wasFull) {
-      // Its answer may stand behind what could not be read yet: the delay is the server's.
-      this.#pingLater();
-    } else if (unanswered === 0) {
-      await this.#ping(1);
-    } else {
-      this.end({ kind: 'failed', reason: 'did not answer two pings' });
-    }
-  }
-
-  #onConnected(connected: boolean): void {
-    if (connected) {
-      this.#cancelDisconnected?.();
-      this.#cancelDisconnected = null;
-      return;
-    }
-    const { disconnectedMs } = this.#limits;
-    this.#cancelDisconnected ??= this.#timers.after(disconnectedMs, () =>
-      this.end({
-        kind: 'failed',
-        reason: `did not reach its platform for ${disconnectedMs / 1000} s`,
-      }),
-    );
-  }
 }
 
 /** What was said, where anything was, behind what it explains. */
 function behind(said: string): string {
   return said === '' ? '' : `: ${said}`;
-}
-
-const LF = 0x0a;
-
-/** The pieces of a chunk, each up to its LF. */
-function* lineByLine(chunk: Buffer): Generator<Buffer> {
-  let from = 0;
-  for (let to = chunk.indexOf(LF); to >= 0; to = chunk.indexOf(LF, from)) {
-    yield chunk.subarray(from, to + 1);
-    from = to + 1;
-  }
-  if (from < chunk.length) yield chunk.subarray(from);
-}
-
-/**
- * Frees the memory of a chunk that nobody needs any more. Left to the collector, which counts only
- * objects at first, a fast stream piles up 60 MB before it runs.
- */
-function free(chunk: Buffer): void {
-  const { buffer } = chunk;
-  // One that is not whole may be a part of the pool that small buffers share.
-  const isWhole = chunk.byteLength === buffer.byteLength;
-  if (isWhole && buffer instanceof ArrayBuffer) buffer.transfer(0);
-}
-
-function nextTick(): Promise<void> {
-  return new Promise((resolve) => {
-    setImmediate(resolve);
-  });
 }
