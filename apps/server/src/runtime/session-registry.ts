@@ -11,23 +11,15 @@ import type { SessionSummary } from '../core/session/summary.ts';
 import type { SessionStore } from '../ports/session-store.ts';
 import { newId } from './ids.ts';
 import { hashKey } from './hash-key.ts';
-import { SessionActor } from './session-actor.ts';
-import type { OpenedSession } from './session-journal.ts';
+import { OpenSessions } from './open-sessions.ts';
+import { type ReadSession, readSession } from './read-session.ts';
+import { resolveAgent } from './resolve-agent.ts';
+import type { SessionActor } from './session-actor.ts';
 import type { SessionDeps } from './session-deps.ts';
 import { stopping } from './refusals.ts';
 import { resumeParked } from './resume.ts';
 import { KnownSessions } from './known-sessions.ts';
 
-/** An open session that nothing has used for so long is closed, in ms. */
-const IDLE_MS = 60_000;
-const SWEEP_MS = 10_000;
-/** Open sessions, each with a file; beyond it those that were not used for a second are closed, longest first. */
-const MAX_OPEN = 512;
-const MIN_IDLE_MS = 1_000;
-/** How long after a failed write a session is tried again, in ms. */
-const OPEN_AGAIN_MS = 5_000;
-/** How long turns may go on when the server stops before they are parked, in ms. */
-const DRAIN_MS = 5_000;
 /** Sessions read at once when the server starts. */
 const START_CONCURRENCY = 16;
 
@@ -57,41 +49,27 @@ export class SessionRegistry {
   readonly #deps: SessionDeps;
   readonly #store: SessionStore;
   readonly #defaultAgent: () => string | null;
-  /** Open sessions, and those being opened or closed. */
-  readonly #open = new Map<string, Promise<SessionActor>>();
-  readonly #actors = new Map<string, SessionActor>();
-  readonly #closing = new Map<string, Promise<void>>();
   readonly #known: KnownSessions;
-  /** Opening and making that is under way. */
-  readonly #beginning = new Set<Promise<unknown>>();
+  readonly #open: OpenSessions;
   /** Sessions whose turns were interrupted, until `resume`. */
   readonly #parked: SessionActor[] = [];
-  readonly #stop = new AbortController();
-  #isDraining = false;
-  /** Why nothing may be written any more; null: it may. */
-  #abandoned: DuragentError | null = null;
 
   constructor(deps: SessionDeps & { store: SessionStore; defaultAgent: () => string | null }) {
     this.#deps = deps;
     this.#store = deps.store;
     this.#defaultAgent = deps.defaultAgent;
     this.#known = new KnownSessions(() => deps.clock.now());
+    this.#open = new OpenSessions(deps, deps.store, this.#known);
   }
 
   /** Open sessions, clients attached to them, and turns that have work to do. */
   get load(): { open: number; clients: number; working: number } {
-    let clients = 0;
-    let working = 0;
-    for (const actor of this.#actors.values()) {
-      clients += actor.clients;
-      working += actor.isBusy ? 1 : 0;
-    }
-    return { open: this.#actors.size, clients, working };
+    return this.#open.load;
   }
 
   /** Whether an open session owes something to a chat; those that do are kept open. */
   get isOwing(): boolean {
-    return [...this.#actors.values()].some((actor) => actor.outbox.owed.length > 0);
+    return this.#open.isOwing;
   }
 
   /** Reads what was not closed cleanly. Listings are complete when it resolves; `resume` comes next. */
@@ -114,11 +92,11 @@ export class SessionRegistry {
   }
 
   /** Keeps a session open that has work to do, and closes any other as it should have been. */
-  async #settle(opened: Omit<OpenedSession, 'onFailure'>, report: StartReport): Promise<void> {
+  async #settle(opened: ReadSession, report: StartReport): Promise<void> {
     report.sessions += 1;
     report.torn_bytes += opened.torn?.bytes ?? 0;
     if (opened.log.quarantine) report.quarantined += 1;
-    const actor = this.#adopt(opened);
+    const actor = this.#open.adopt(opened);
     if (actor.hasWork) {
       this.#parked.push(actor);
       return;
@@ -131,7 +109,7 @@ export class SessionRegistry {
       this.#deps.log.error({ session: actor.session, err: error }, 'session not recovered');
     }
     if (opened.state.turn) report.parked += 1;
-    await this.#close(actor);
+    await this.#open.close(actor);
   }
 
   /** Lets interrupted turns go on in the background, a few at a time, and begins to close idle sessions. */
@@ -143,8 +121,8 @@ export class SessionRegistry {
       if (!actor.hasTurn) this.#startNow(actor);
     }
     const turns = parked.filter((actor) => actor.hasTurn);
-    void resumeParked(turns, { clock, log, signal: this.#stop.signal });
-    this.#sweepLater();
+    void resumeParked(turns, { clock, log, signal: this.#open.signal });
+    this.#open.watchIdle();
   }
 
   #startNow(actor: SessionActor): void {
@@ -155,9 +133,9 @@ export class SessionRegistry {
       );
   }
 
-  async #readUnclean(session: string): Promise<Omit<OpenedSession, 'onFailure'> | null> {
+  async #readUnclean(session: string): Promise<ReadSession | null> {
     try {
-      const opened = await this.#read(session);
+      const opened = await readSession(this.#store, session);
       if (opened.state.seq > 0 || opened.log.quarantine) return opened;
       // A crash between making the log and its first record: nobody was told of this session.
       await opened.log.close(null);
@@ -174,11 +152,11 @@ export class SessionRegistry {
    * @throws DuragentError agent_not_found, conflict (`details.session` holds the key), draining.
    */
   async create(request: CreateRequest): Promise<SessionActor> {
-    if (this.#isDraining) throw stopping();
+    if (this.#open.isDraining) throw stopping();
     const hash = request.idempotencyKey ? hashKey(request.idempotencyKey) : undefined;
     const first = hash === undefined ? null : this.#known.madeBy(hash);
     if (first) return this.open(await first);
-    const made = this.#begin(this.#make(request, hash));
+    const made = this.#open.begin(this.#make(request, hash));
     if (hash !== undefined)
       this.#known.making(
         hash,
@@ -192,9 +170,9 @@ export class SessionRegistry {
     const { key } = request;
     if (key !== undefined) this.#known.reserveKey(key, session);
     try {
-      const agent = await this.#resolveAgent(request.agent);
+      const agent = await resolveAgent(request.agent ?? this.#defaultAgent(), this.#deps.agents);
       const log = await this.#store.create(session);
-      const actor = this.#adopt({ log, ...foldLog(null, []), snapshotSeq: 0, torn: null });
+      const actor = this.#open.adopt({ log, ...foldLog(null, []), snapshotSeq: 0, torn: null });
       await actor.begin({
         type: 'start',
         session,
@@ -213,64 +191,14 @@ export class SessionRegistry {
     }
   }
 
-  /** Lets `close` wait for it. */
-  #begin<T>(beginning: Promise<T>): Promise<T> {
-    this.#beginning.add(beginning);
-    const done = (): void => void this.#beginning.delete(beginning);
-    beginning.then(done, done);
-    return beginning;
-  }
-
-  async #resolveAgent(name: string | undefined): Promise<string> {
-    const wanted = name ?? this.#defaultAgent();
-    if (wanted !== null && (await this.#deps.agents.get(wanted))) return wanted;
-    const { agents, broken } = await this.#deps.agents.list();
-    const [only, ...others] = agents;
-    if (wanted === null && only && others.length === 0) return only.name;
-    const known = agents.map((agent) => agent.name);
-    const list =
-      known.length > 0
-        ? `There are: ${known.join(', ')}.`
-        : 'There is no agent at all; duragent init makes one.';
-    const fault = broken.find((agent) => agent.name === wanted)?.faults[0];
-    if (fault) {
-      throw new DuragentError(
-        'agent_invalid',
-        `The agent ${wanted} does not load: ${fault.file}:${fault.line}:${fault.column}: ${fault.message}. Mend it (duragent agent validate shows all faults).`,
-      );
-    }
-    throw new DuragentError(
-      'agent_not_found',
-      wanted === null
-        ? `Say which agent: there is no default_agent. ${list}`
-        : `There is no agent named ${wanted}. ${list}`,
-      { details: { known } },
-    );
-  }
-
   /** The open session, opened when it is cold. @throws DuragentError session_not_found, log_newer, draining. */
-  async open(session: string): Promise<SessionActor> {
-    for (let under = this.#closing.get(session); under; under = this.#closing.get(session)) {
-      await under.catch(() => undefined); // whoever began it is told
-    }
-    let opening = this.#open.get(session);
-    if (!opening) {
-      this.#known.summary(session);
-      // A cold session would go on with its turn in a server that stops.
-      if (this.#isDraining) throw stopping();
-      opening = this.#begin(this.#read(session).then((opened) => this.#adopt(opened)));
-      this.#open.set(session, opening);
-      opening.catch(() => this.#open.delete(session));
-    }
-    const actor = await opening;
-    actor.touch();
-    await actor.start();
-    return actor;
+  open(session: string): Promise<SessionActor> {
+    return this.#open.open(session);
   }
 
   /** What listings show; opens nothing. @throws DuragentError session_not_found, log_newer. */
   view(session: string): SessionView {
-    const open = this.#actors.get(session);
+    const open = this.#open.get(session);
     return open?.view() ?? this.#known.view(session, (summary) => this.#presentChats(summary));
   }
 
@@ -287,17 +215,17 @@ export class SessionRegistry {
 
   /** @throws DuragentError session_not_found, log_newer. */
   summary(session: string): SessionSummary {
-    return this.#actors.get(session)?.summary() ?? this.#known.summary(session);
+    return this.#open.get(session)?.summary() ?? this.#known.summary(session);
   }
 
   /** A session if it is open. */
   opened(session: string): SessionActor | undefined {
-    return this.#actors.get(session);
+    return this.#open.get(session);
   }
 
   /** Gateways have come or gone. */
   presenceChanged(): void {
-    for (const actor of this.#actors.values()) actor.presenceChanged();
+    this.#open.presenceChanged();
   }
 
   /** All sessions, newest first. */
@@ -316,138 +244,19 @@ export class SessionRegistry {
   async purge(session: string): Promise<void> {
     const actor = await this.open(session);
     if (actor.view().quarantine === undefined) await actor.end('user');
-    const purging = this.#close(actor)
-      .then(() => this.#store.delete(session))
-      .then(() => this.#known.forget(session))
-      .finally(() => this.#closing.delete(session));
-    // Whoever asks meanwhile waits, and then finds nothing.
-    this.#closing.set(session, purging);
-    await purging;
+    await this.#open.delete(actor);
   }
 
   /**
    * Stops: takes nothing new, gives turns up to 5 s to end, parks the others, and closes every log.
    */
   async close(): Promise<void> {
-    this.#isDraining = true;
-    this.#stop.abort();
-    for (const actor of this.#actors.values()) actor.refuseMessages();
-    await Promise.allSettled(this.#beginning);
-    await this.#waitForTurns();
-    const actors = [...this.#actors.values()];
-    await Promise.allSettled(actors.map((actor) => actor.drain()));
-    await Promise.allSettled(actors.map((actor) => this.#close(actor)));
-    await Promise.allSettled(this.#closing.values());
+    await this.#open.closeAll();
     await this.#store.close();
   }
 
   /** Stops at once, because nothing may be written any more: no effect goes on, and no log is closed. */
   abandon(why: DuragentError): void {
-    this.#isDraining = true;
-    this.#abandoned ??= why;
-    this.#stop.abort();
-    for (const actor of this.#actors.values()) actor.abandon(why);
-  }
-
-  async #waitForTurns(): Promise<void> {
-    const { clock } = this.#deps;
-    const until = clock.monotonic() + DRAIN_MS;
-    while (clock.monotonic() < until && this.load.working > 0) {
-      const { promise, resolve } = Promise.withResolvers<void>();
-      clock.after(20, resolve);
-      await promise;
-    }
-  }
-
-  async #read(session: string): Promise<Omit<OpenedSession, 'onFailure'>> {
-    const { log, snapshot, records, torn } = await this.#store.open(session);
-    const events = records.map((record) => record.event);
-    if (!snapshot) return { log, ...foldLog(null, events), snapshotSeq: 0, torn };
-    const fold = foldLog(snapshot, events);
-    if (fold) return { log, ...fold, snapshotSeq: snapshot.seq, torn };
-    await log.close(null);
-    const whole = await this.#store.open(session, { ignoreSnapshot: true });
-    const all = whole.records.map((record) => record.event);
-    return { log: whole.log, ...foldLog(null, all), snapshotSeq: 0, torn: torn ?? whole.torn };
-  }
-
-  #adopt(opened: Omit<OpenedSession, 'onFailure'>): SessionActor {
-    const actor: SessionActor = new SessionActor(this.#deps, {
-      ...opened,
-      onFailure: (error) => {
-        this.#deps.log.error(
-          { session: actor.session, err: error },
-          'session failed; it is opened anew',
-        );
-        void this.#close(actor).then(() => this.#openAgain(actor.session));
-      },
-    });
-    if (this.#isDraining) actor.refuseMessages();
-    // What was being opened or made meanwhile, too, may not be written.
-    if (this.#abandoned) actor.abandon(this.#abandoned);
-    this.#makeRoom();
-    this.#actors.set(actor.session, actor);
-    this.#open.set(actor.session, Promise.resolve(actor));
-    this.#known.foundDamage(actor.session, opened.log.quarantine);
-    if (opened.state.seq > 0 || opened.log.quarantine) this.#known.learn(actor.summary());
-    return actor;
-  }
-
-  /** A session whose log could not be written goes on by itself when it can be, if it has something to do. */
-  #openAgain(session: string): void {
-    this.#deps.clock.after(OPEN_AGAIN_MS, () => {
-      if (this.#isDraining || !this.#known.has(session)) return;
-      if (!this.#known.summary(session).has_work) return;
-      // What fails again is told by `onFailure` again; a log that cannot even be opened waits for its next user.
-      this.open(session).catch((error: unknown) =>
-        this.#deps.log.error({ session, err: error }, 'session cannot be opened'),
-      );
-    });
-  }
-
-  #close(actor: SessionActor): Promise<void> {
-    const { session } = actor;
-    const under = this.#closing.get(session);
-    if (under) return under;
-    const closing = actor
-      .close()
-      .catch((error: unknown) =>
-        this.#deps.log.error({ session, err: error }, 'session not closed cleanly'),
-      )
-      .then(() => {
-        this.#forget(actor);
-        if (this.#closing.get(session) === closing) this.#closing.delete(session);
-      });
-    this.#closing.set(session, closing);
-    return closing;
-  }
-
-  #forget(actor: SessionActor): void {
-    const { session } = actor;
-    // Only if nobody has taken its place.
-    if (this.#actors.get(session) !== actor) return;
-    if (actor.lastSeq > 0) this.#known.learn(actor.summary());
-    this.#actors.delete(session);
-    this.#open.delete(session);
-  }
-
-  #makeRoom(): void {
-    if (this.#actors.size < MAX_OPEN) return;
-    const idle = [...this.#actors.values()].filter(
-      (actor) => actor.idleMs >= MIN_IDLE_MS && !actor.hasWork,
-    );
-    idle.sort((a, b) => b.idleMs - a.idleMs);
-    for (const actor of idle.slice(0, MAX_OPEN / 4)) void this.#close(actor);
-  }
-
-  #sweepLater(): void {
-    this.#deps.clock.after(SWEEP_MS, () => {
-      if (this.#stop.signal.aborted) return;
-      this.#known.prune();
-      for (const actor of this.#actors.values()) {
-        if (actor.idleMs >= IDLE_MS && !actor.hasWork) void this.#close(actor);
-      }
-      this.#sweepLater();
-    });
+    this.#open.abandon(why);
   }
 }
