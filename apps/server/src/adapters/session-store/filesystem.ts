@@ -5,27 +5,25 @@ import type { SessionSummary } from '../../core/session/summary.ts';
 import type { OpenedLog, SessionLog, SessionStore } from '../../ports/session-store.ts';
 import {
   afterFailure,
-  appendDurably,
   DIRECTORY_MODE,
   errorCode,
-  FILE_MODE,
   flags,
   nodeFiles,
   readSmallFile,
   storageError,
   syncDirectory,
-  writeAll,
   type Files,
   type OpenFile,
 } from '../files/files.ts';
-import { cutTornEnd } from '../files/torn-end.ts';
 import { IndexFile } from './index-file.ts';
 import { LogFile, SNAPSHOT_FILE, type LogHost } from './log-file.ts';
+import { makeLog, NEW_PREFIX } from './making.ts';
 import { OpenList } from './open-list.ts';
-import { ACTIVE_FILE, examineLog, type Examined } from './opening.ts';
-import { encodeHeader } from './record.ts';
+import { ACTIVE_FILE, examineLog } from './opening.ts';
+import { repairLog } from './repair.ts';
 import { corrupt } from './search.ts';
 import { decodeSnapshot, MAX_SNAPSHOT_BYTES } from './snapshot.ts';
+import { syncOrTell } from './sync-or-tell.ts';
 
 export interface FileSessionStoreOptions {
   /** The folder of the sessions; it is made if it is missing. */
@@ -40,8 +38,7 @@ export interface FileSessionStoreOptions {
 }
 
 const sessionPattern = idPattern('session');
-/** Folders of sessions that are being made or deleted begin so; what a crash left of one goes at the next start. */
-const NEW_PREFIX = 'new-';
+/** The folder of a session that is being deleted begins so; what a crash left of one goes at the next start. */
 const DELETED_PREFIX = 'deleted-';
 /** How many files are looked at together. */
 const LOOKS_AT_ONCE = 32;
@@ -114,73 +111,13 @@ class FileSessionStore implements SessionStore, LogHost {
 
   async create(session: string): Promise<SessionLog> {
     if (!sessionPattern.test(session)) throw notFound(session);
-    const directory = path.join(this.#root, session);
     this.#use(session);
     try {
-      return await this.#createIn(session, directory);
+      return await makeLog(this, this.#openList, this.#root, session);
     } catch (error) {
       this.#inUse.delete(session);
       throw storageError(error, `Cannot make the log of ${session}`);
     }
-  }
-
-  /** The folder gets its name when the log in it has its header: whoever looks sees both or nothing. */
-  async #createIn(session: string, directory: string): Promise<SessionLog> {
-    if (await this.#isTaken(directory)) {
-      throw new DuragentError('conflict', `The session ${session} exists: open it instead.`);
-    }
-    const making = path.join(this.#root, `${NEW_PREFIX}${session}`);
-    await this.files.mkdir(making, { mode: DIRECTORY_MODE });
-    let file: OpenFile | null = null;
-    let made = making;
-    try {
-      const name = path.join(making, ACTIVE_FILE);
-      file = await this.files.open(name, flags.createNewSynced, FILE_MODE);
-      const { line, crc } = encodeHeader(session);
-      const header = Buffer.from(`${line}\n`);
-      const work = await Promise.allSettled([
-        this.#writeHeader(session, file, header),
-        this.#sync(session, () => syncDirectory(this.files, making)),
-        this.#openList.add(session),
-      ]);
-      const failed = work.find((result) => result.status === 'rejected');
-      if (failed) throw failed.reason;
-      await this.files.rename(making, directory);
-      made = directory;
-      await this.#sync(session, () => syncDirectory(this.files, this.#root));
-      const start = { offset: header.length, crc };
-      const chain = { seq: 0, epoch: 0, crc };
-      const end = header.length;
-      return new LogFile(
-        this,
-        { session, directory, file, start, end, chain, quarantine: null },
-        true,
-      );
-    } catch (error) {
-      throw await afterFailure(error, async () => {
-        await file?.close();
-        this.#openList.remove(session);
-        await this.files.rm(made, { recursive: true, force: true });
-      });
-    }
-  }
-
-  async #isTaken(name: string): Promise<boolean> {
-    try {
-      await this.files.lstat(name);
-      return true;
-    } catch (error) {
-      if (errorCode(error) === 'ENOENT') return false;
-      throw error;
-    }
-  }
-
-  async #writeHeader(session: string, file: OpenFile, header: Uint8Array): Promise<void> {
-    const failed = await appendDurably(file, header, 0);
-    if (!failed) return;
-    const failure = storageError(failed.error, `Cannot make the log of ${session}`);
-    if (failed.isUnknown) this.syncFailed(session, failure);
-    throw failure;
   }
 
   async open(session: string, options: { ignoreSnapshot?: boolean } = {}): Promise<OpenedLog> {
@@ -203,7 +140,9 @@ class FileSessionStore implements SessionStore, LogHost {
       try {
         const ignored = options.ignoreSnapshot ?? false;
         const found = await examineLog(file, session, snapshot, ignored);
-        const torn = await this.#repair(session, directory, file, found);
+        if (found.quarantine) this.#index.entries.delete(session);
+        const isIndexed = this.#index.entries.has(session);
+        const torn = await repairLog(this, { session, directory, file }, found, isIndexed);
         const { start, end, chain, quarantine } = found;
         const log = new LogFile(
           this,
@@ -230,41 +169,6 @@ class FileSessionStore implements SessionStore, LogHost {
       }
       throw error;
     }
-  }
-
-  /** Makes the log end with its last good record, durably. A quarantined one stays as it is. */
-  async #repair(
-    session: string,
-    directory: string,
-    file: OpenFile,
-    found: Examined,
-  ): Promise<OpenedLog['torn']> {
-    if (found.quarantine) {
-      this.#index.entries.delete(session);
-      return null;
-    }
-    const { end, tornBytes, headerMissing } = found;
-    const from = headerMissing ? 0 : end;
-    let torn: OpenedLog['torn'] = null;
-    if (tornBytes > 0) {
-      const savedAs = await cutTornEnd(
-        this.files,
-        { directory, name: ACTIVE_FILE },
-        file,
-        from,
-        from + tornBytes,
-      );
-      torn = { bytes: tornBytes, savedAs };
-    }
-    if (headerMissing) await writeAll(file, Buffer.from(`${encodeHeader(session).line}\n`), 0);
-    if (torn !== null || headerMissing || !this.#index.entries.has(session)) {
-      // A process that was killed may have written records and not synced them.
-      await this.#sync(session, async () => {
-        await file.sync();
-        await syncDirectory(this.files, directory);
-      });
-    }
-    return torn;
   }
 
   async summaries(): Promise<SessionSummary[]> {
@@ -310,7 +214,7 @@ class FileSessionStore implements SessionStore, LogHost {
     try {
       const going = path.join(this.#root, `${DELETED_PREFIX}${session}`);
       await this.files.rename(directory, going);
-      await this.#sync(session, () => syncDirectory(this.files, this.#root));
+      await syncOrTell(this, session, () => syncDirectory(this.files, this.#root));
       this.#openList.remove(session);
       await this.#index.remove(session);
       await this.files.rm(going, { recursive: true, force: true });
@@ -347,18 +251,6 @@ class FileSessionStore implements SessionStore, LogHost {
   syncFailed(session: string, error: DuragentError): void {
     this.#unsynced.add(session);
     this.#onSyncFailure(error);
-  }
-
-  async #sync(session: string, work: () => Promise<void>): Promise<void> {
-    try {
-      await work();
-    } catch (error) {
-      const failure = storageError(error, `Cannot sync ${session}`);
-      // Too many open files: nothing was synced, and nothing failed to be.
-      if (['EMFILE', 'ENFILE'].includes(errorCode(error) ?? '')) throw failure;
-      this.syncFailed(session, failure);
-      throw failure;
-    }
   }
 
   /** The folder of a session; a link is none. */
