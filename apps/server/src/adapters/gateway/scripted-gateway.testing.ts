@@ -265,6 +265,13 @@ const behaviours: Record<string, (configure: Line) => void> = {
     say({ type: 'shutdown', reason: 'failed' });
     setTimeout(() => process.exit(1), 20);
   },
+  /** Works until the server looks after it. */
+  'exits-at-ping': () => {
+    ready();
+    onCommand = ({ type }) => {
+      if (type === 'ping') process.exit(1);
+    };
+  },
   exits: () => {
     ready();
     setTimeout(() => process.exit(Number(argument)), 20);
