@@ -50,6 +50,8 @@ class Shown {
 class Reader {
   readonly faults: string[] = [];
   draft = '';
+  /** All words, of whatever answer. */
+  said = '';
   #step = 0;
   #seq: number;
   readonly #shown: Shown;
@@ -93,6 +95,7 @@ class Reader {
         this.#step = step;
         if (offset !== this.draft.length) this.faults.push(`${step}: ${offset}`);
         this.draft += text;
+        this.said += text;
       }
     }
   }
@@ -157,19 +160,27 @@ test('whoever comes and goes, a reader gets each record once and the draft up to
   expect(left.length).toBeGreaterThan(50);
 });
 
-test('answers that are quicker than the disk are read in their places, each with all of its words', () => {
+/** A feed that is read by hand: seqs of records, texts of words, and `lagged`. */
+function handFeed() {
   const feed = new Feed({ capacity: 100, lastSeq: 0 });
   feed.enter();
-  const position = feed.position(0);
-  const read = (): string[] =>
+  const read = (position: ReturnType<Feed['position']>): string[] =>
     (feed.take(position) ?? []).flatMap((frame) => {
       if (frame.kind === 'event') return [`${frame.record.event.seq}`];
+      if (frame.delta.type === 'lagged') return ['lagged'];
       return 'text' in frame.delta ? [frame.delta.text] : [];
     });
   const publish = (seq: number, type: string): void =>
     feed.publish([{ event: { type, seq } as StoredRecord['event'], line: '' }]);
   const token = (step: number, offset: number, text: string, after: number): void =>
     feed.addDelta({ type: 'token', turn: 't', step, attempt: 1, offset, text }, after);
+  return { feed, readFrom: read, publish, token };
+}
+
+test('answers that are quicker than the disk are read in their places, each with all of its words', () => {
+  const { feed, readFrom, publish, token } = handFeed();
+  const position = feed.position(0);
+  const read = (): string[] => readFrom(position);
 
   publish(1, 'turn_started');
   token(1, 0, 'one ', 1);
@@ -188,6 +199,65 @@ test('answers that are quicker than the disk are read in their places, each with
   expect(read()).toEqual([' and on']);
   publish(6, 'assistant_message');
   expect(read()).toEqual(['6']);
+});
+
+test('of a burst of answers that become durable at once each has its words', () => {
+  const { feed, readFrom, publish, token } = handFeed();
+  const position = feed.position(0);
+  const answers = Array.from({ length: 90 }, (_, i) => i);
+  for (const i of answers) token(i, 0, `word ${i}`, 2 * i);
+  for (const i of answers) {
+    publish(2 * i + 1, 'assistant_message');
+    publish(2 * i + 2, 'turn_resumed');
+  }
+  expect(readFrom(position)).toEqual(
+    answers.flatMap((i) => [`word ${i}`, `${2 * i + 1}`, `${2 * i + 2}`]),
+  );
+});
+
+test('a reader whose words are kept no longer is told so, once', () => {
+  const { feed, readFrom, publish, token } = handFeed();
+  const [early, partly] = [feed.position(0), feed.position(0)];
+  token(1, 0, 'begun', 0);
+  expect(readFrom(partly)).toEqual(['begun']);
+  token(1, 5, ' and ended', 0);
+  for (let step = 1; step <= 100; step += 1) {
+    publish(step, 'assistant_message');
+    token(step + 1, 0, `word ${step + 1}`, step);
+  }
+  for (const position of [early, partly]) {
+    const shown = readFrom(position);
+    expect(shown[0]).toBe('lagged');
+    expect(shown.at(-1)).toBe('word 101');
+    expect(shown.filter((one) => one === 'lagged')).toHaveLength(1);
+  }
+  token(101, 8, '!', 100);
+  expect([early, partly].map(readFrom)).toEqual([['!'], ['!']]);
+  expect(readFrom(feed.position(100))).toEqual(['word 101!']);
+});
+
+test('whoever follows a message is given the words of its answer, though that is recorded already', () => {
+  const { feed, readFrom, publish, token } = handFeed();
+  token(1, 0, 'before', 0);
+  publish(1, 'assistant_message');
+  token(2, 0, 'answer', 2);
+  publish(2, 'turn_resumed');
+  publish(3, 'assistant_message');
+  expect(readFrom(feed.position(1, 2))).toEqual(['2', 'answer', '3']);
+  expect(readFrom(feed.position(1))).toEqual(['2', '3']);
+});
+
+test('what is said while a reader still catches up with a long log has its words', async () => {
+  const shown = new Shown();
+  shown.record(500);
+  const reader = shown.follow();
+  await until(() => shown.reads > 0);
+  shown.say('said meanwhile');
+  shown.answer();
+  await until(() => reader.isCaughtUp);
+  expect(reader.faults).toEqual([]);
+  expect(reader.said).toBe('said meanwhile');
+  await reader.leave();
 });
 
 test('whoever comes while the model speaks is not shown again what calls said before', () => {

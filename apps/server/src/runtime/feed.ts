@@ -19,8 +19,12 @@ export interface Position {
 const MAX_RING_UNITS = 4 * 1024 * 1024;
 /** How many records it keeps, and how many units at most, while nobody reads: effects look for the newest. */
 const UNREAD = { records: 16, units: 64 * 1024 };
-/** How many drafts it keeps for readers: of a burst of quick answers, those that became durable together. */
-const MAX_DRAFTS = 8;
+/**
+ * How many drafts it keeps for readers, and how many UTF-16 units of them: of a burst of quick answers,
+ * as many as messages may wait, those that become durable together.
+ */
+const MAX_DRAFTS = 64;
+const MAX_DRAFT_UNITS = 4 * 1024 * 1024;
 
 /**
  * What all readers of one session share: the newest records, few where there is no reader, and
@@ -35,6 +39,8 @@ export class Feed {
   #lastSeq: number;
   /** The newest drafts, oldest first; while nobody reads only the last. */
   #drafts: Draft[] = [];
+  /** The newest draft that is no longer kept. */
+  #dropped: { id: number; units: number } = { id: 0, units: 0 };
   #clients = 0;
   #readers = 0;
   /** What readers wait for; null: nobody waits. */
@@ -112,9 +118,17 @@ export class Feed {
     }
   }
 
+  /** Drops the oldest drafts, but none that nobody could read yet. */
   #trimDrafts(): void {
     const most = this.#readers > 0 ? MAX_DRAFTS : 1;
-    if (this.#drafts.length > most) this.#drafts = this.#drafts.slice(-most);
+    let units = this.#drafts.reduce((sum, draft) => sum + draft.units, 0);
+    while (this.#drafts.length > most || units > MAX_DRAFT_UNITS) {
+      const [oldest] = this.#drafts;
+      if (!oldest || oldest.closedSeq === null || this.#drafts.length === 1) return;
+      this.#dropped = { id: oldest.id, units: oldest.units };
+      units -= oldest.units;
+      this.#drafts.shift();
+    }
   }
 
   /**
@@ -141,10 +155,20 @@ export class Feed {
     return this.#changed.promise;
   }
 
-  /** The position of a reader that has everything up to `seq` and nothing of drafts that still grow. */
-  position(seq: number): Position {
-    const has = this.#drafts.findLast((draft) => draft.closedSeq !== null);
-    return { seq, draft: has?.id ?? 0, units: has?.units ?? 0, clients: -1 };
+  /**
+   * The position of a reader that has everything up to `seq`, and nothing of drafts that still grow
+   * or follow the record `wordsFrom` or a later one.
+   */
+  position(seq: number, wordsFrom = Infinity): Position {
+    const has =
+      this.#drafts.findLast((draft) => draft.closedSeq !== null && draft.after < wordsFrom) ??
+      this.#dropped;
+    return { seq, draft: has.id, units: has.units, clients: -1 };
+  }
+
+  /** Where the ring begins: records before this seq are read from the log. */
+  get firstSeq(): number {
+    return this.#ring[0]?.event.seq ?? this.#lastSeq + 1;
   }
 
   /** What the model has said so far in one attempt of a step. */
@@ -155,13 +179,17 @@ export class Feed {
 
   /**
    * All frames behind a position, which moves to the end: for each draft the records before the one
-   * that closed it and the rest of the draft, then that record and what follows.
+   * that closed it and the rest of the draft, then that record and what follows. Before all of it
+   * `lagged`, where words that it does not have are no longer kept.
    * @returns null where the ring does not reach back that far: then the log has to be read.
    */
   take(position: Position): Frame[] | null {
-    const first = this.#ring[0]?.event.seq ?? this.#lastSeq + 1;
+    const first = this.firstSeq;
+    const { id, units } = this.#dropped;
+    const hasMissed = position.draft < id || (position.draft === id && position.units < units);
+    if (hasMissed) Object.assign(position, { draft: id, units });
     if (position.seq + 1 < first) return null;
-    const frames: Frame[] = [];
+    const frames: Frame[] = hasMissed ? [{ kind: 'delta', delta: { type: 'lagged' } }] : [];
     const takeRecords = (before: number): void => {
       for (let i = position.seq + 1 - first; i < this.#ring.length; i += 1) {
         const record = this.#ring[i];
@@ -172,12 +200,12 @@ export class Feed {
     };
     for (const draft of this.#drafts) {
       const closedSeq = draft.closedSeq ?? Infinity;
-      if (draft.id < position.draft || draft.after > this.#lastSeq || position.seq >= closedSeq) {
-        continue;
+      if (draft.id < position.draft || draft.after > this.#lastSeq) continue;
+      if (position.seq < closedSeq) {
+        takeRecords(closedSeq);
+        const has = draft.id === position.draft ? position.units : 0;
+        for (const delta of draft.rest(has)) frames.push({ kind: 'delta', delta });
       }
-      takeRecords(closedSeq);
-      const units = draft.id === position.draft ? position.units : 0;
-      for (const delta of draft.rest(units)) frames.push({ kind: 'delta', delta });
       position.draft = draft.id;
       position.units = draft.units;
     }

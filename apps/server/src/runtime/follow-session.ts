@@ -14,7 +14,7 @@ const PAGE = 200;
 export async function* followSession(
   feed: Feed,
   log: SessionLog,
-  options: { after: number; signals: readonly AbortSignal[] },
+  options: { after: number; wordsFrom?: number; signals: readonly AbortSignal[] },
 ): AsyncGenerator<Frame> {
   const { signals } = options;
   const wake = (): void => feed.wake();
@@ -27,14 +27,16 @@ export async function* followSession(
       after = Math.max(0, newest - TAIL);
       yield { kind: 'delta', delta: { type: 'reset', seq: after } };
     }
-    const position = feed.position(after);
+    const position = feed.position(after, options.wordsFrom);
     let isCaughtUp = false;
     while (!signals.some((signal) => signal.aborted)) {
       const changed = feed.changed();
       const frames = feed.take(position);
       if (frames === null) {
         if (isCaughtUp) yield { kind: 'delta', delta: { type: 'lagged' } };
-        for (const record of await log.read(position.seq, PAGE)) {
+        // What the ring holds is read there, with the words between the records.
+        const missing = feed.firstSeq - 1 - position.seq;
+        for (const record of await log.read(position.seq, Math.min(missing, PAGE))) {
           yield { kind: 'event', record };
           position.seq = record.event.seq;
         }

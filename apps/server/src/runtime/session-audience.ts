@@ -39,6 +39,11 @@ interface Followed {
 export interface FollowOptions {
   /** The seq that the first event comes after. */
   after: number;
+  /**
+   * The first record whose words are given though what holds them is recorded already, as far as they
+   * are kept; without it none are.
+   */
+  wordsFrom?: number;
   signal: AbortSignal;
   /** Whether the reader counts as attached; without it, it does. */
   presence?: boolean;
@@ -145,7 +150,9 @@ export class SessionAudience {
     try {
       await start();
       const signals = [options.signal, journal.over];
-      yield* followSession(feed, log, { after: options.after, signals });
+      const { after, wordsFrom } = options;
+      const from = wordsFrom === undefined ? { after } : { after, wordsFrom };
+      yield* followSession(feed, log, { ...from, signals });
       if (journal.failure && !options.signal.aborted) throw journal.failure;
     } finally {
       this.#readers -= 1;

@@ -55,6 +55,39 @@ describe('POST …/stream', () => {
     await until(() => server.sessions.view(id).clients === 0);
   });
 
+  test('shows the words of an answer that becomes durable along with its message', async () => {
+    const disk = Promise.withResolvers<void>();
+    const decided: string[] = [];
+    const store = memorySessionStore();
+    const slow: typeof store = {
+      ...store,
+      create: async (session) => {
+        const log = await store.create(session);
+        const append: typeof log.append = async (events, ...rest) => {
+          const types = events.map(({ type }) => type);
+          decided.push(...types);
+          if (!types.includes('session_started')) await disk.promise;
+          return log.append(events, ...rest);
+        };
+        return Object.assign(Object.create(log) as typeof log, { append });
+      },
+    };
+    const agents = memoryAgentCatalog([testAgent('helper')]);
+    await using other = await startTestServer({ store: slow, agents });
+    const { json } = await call(other.port, '/api/v1/sessions', { body: {} });
+    const path = `/api/v1/sessions/${String(json['session'])}/stream`;
+    const opening = openSse(other.port, path, { body: { content: 'hi' } });
+    await until(() => decided.includes('turn_finished'));
+    disk.resolve();
+    const sse = await opening;
+    await sse.ended();
+    const texts = sse.frames
+      .filter((frame) => frame.event === 'token')
+      .map(({ data }) => data['text']);
+    expect(texts.join('')).toBe('Hello world');
+    expect(names(sse).indexOf('token')).toBeLessThan(names(sse).indexOf('assistant_message'));
+  });
+
   test('streams while the model speaks', async () => {
     const { release } = server.model.hold(['Hel', 'lo']);
     const sse = await stream('hi');

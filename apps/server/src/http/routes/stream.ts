@@ -48,7 +48,9 @@ export function streamRoutes(add: AddRoute, deps: HttpDeps): void {
     );
     const turn = new TurnFrames(session, accepted);
     sendEvents(ctx, deps, {
-      frames: (signal) => session.subscribe({ after: accepted.seq - 1, signal }),
+      // Its answer may have been recorded along with it.
+      frames: (signal) =>
+        session.subscribe({ after: accepted.seq - 1, wordsFrom: accepted.seq, signal }),
       opening: encodeMessage('start', {
         seq: accepted.seq,
         message_id: accepted.message_id,
