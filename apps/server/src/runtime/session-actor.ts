@@ -43,7 +43,7 @@ export class SessionActor {
     this.#journal = reconciler.journal;
     this.#audience = reconciler.audience;
     this.#work = reconciler.view;
-    this.#intake = new SessionIntake(reconciler);
+    this.#intake = new SessionIntake(reconciler, deps.clock);
   }
 
   /** The agent it is with. */

@@ -7,8 +7,10 @@ import type {
 } from '@duragent/protocol';
 import { chatOf, findMessage } from '../core/session/receive.ts';
 import { waitsForSomebody } from '../core/session/turns.ts';
+import type { Clock } from '../ports/clock.ts';
 import { hashKey } from './hash-key.ts';
 import { newId } from './ids.ts';
+import { OlderKeys } from './older-keys.ts';
 import { refuseMessage, stopping } from './refusals.ts';
 import type { SessionReconciler } from './session-reconciler.ts';
 
@@ -33,10 +35,12 @@ export interface ChatMessage {
 /** Where messages come into one session: each is refused, or is in the log once. */
 export class SessionIntake {
   readonly #session: SessionReconciler;
+  readonly #olderKeys: OlderKeys;
   #isShut = false;
 
-  constructor(session: SessionReconciler) {
+  constructor(session: SessionReconciler, clock: Clock) {
     this.#session = session;
+    this.#olderKeys = new OlderKeys(session, clock);
   }
 
   /** Whether it takes no more messages. */
@@ -59,12 +63,20 @@ export class SessionIntake {
     const { journal } = session;
     await session.start();
     await session.agent.read();
-    const key = message.idempotencyKey ? { idempotency: hashKey(message.idempotencyKey) } : {};
-    const known = findMessage(journal.now.state, key.idempotency);
+    const idempotency = message.idempotencyKey ? hashKey(message.idempotencyKey) : undefined;
+    if (idempotency !== undefined) await this.#readOlderKeys();
+    // From here on to what is submitted nothing else is decided.
+    const known = findMessage(journal.now.state, idempotency);
     if (known) {
       await journal.written();
       const { seq, message_id, turn = null } = known;
       return { seq, message_id, turn };
+    }
+    const older = this.#olderKeys.find(idempotency);
+    if (older) {
+      await journal.written();
+      const { seq, message_id } = older;
+      return { seq, message_id, turn: await this.#olderKeys.turnOf(older) };
     }
     journal.assertWritable();
     const refusal = this.#isShut ? stopping() : refuseMessage(journal.now.state, message);
@@ -78,10 +90,11 @@ export class SessionIntake {
       message_id,
       content,
       handling,
-      source: { ...message.source, ...key },
+      source: { ...message.source, ...(idempotency === undefined ? {} : { idempotency }) },
       ...(message.deliverTo ? { deliver_to: message.deliverTo } : {}),
       ...session.view.draft(),
     });
+    if (findMessage(journal.now.state, idempotency)) this.#olderKeys.add(idempotency, accepted);
     const turn = handling === 'turn' ? this.#turnOf(message_id) : null;
     await done;
     return { ...accepted, turn };
@@ -114,6 +127,19 @@ export class SessionIntake {
       ...session.view.draft(),
     });
     return true;
+  }
+
+  /** Lets `#olderKeys` find what the state may have forgotten; not where nothing is taken any more. */
+  async #readOlderKeys(): Promise<void> {
+    const { journal } = this.#session;
+    if (journal.quarantine || this.#isShut) return;
+    try {
+      await this.#olderKeys.readFor(journal.now.state, () => journal.written());
+    } catch (error) {
+      // It was closed meanwhile.
+      if (journal.over.aborted && !journal.failure) throw stopping();
+      throw error;
+    }
   }
 
   /** The turn that will answer a message, where that is known already. */

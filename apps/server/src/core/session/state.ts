@@ -16,7 +16,7 @@ import type {
 
 /** Messages that may wait for the model at once; beyond it `receive` decides to nothing (`queue_full`). */
 export const MAX_PENDING = 40;
-/** Idempotency keys that a session remembers, and for how long. */
+/** Idempotency keys that the state holds, and for how long one is known; `OlderKeys` finds the others in the log. */
 export const MAX_KEYS = 32;
 export const KEY_TTL_MS = 24 * 60 * 60 * 1000;
 /** Steps that a crash may cut in one turn before a person has to look at it. */
