@@ -260,6 +260,26 @@ test('what is said while a reader still catches up with a long log has its words
   await reader.leave();
 });
 
+test('a reader whose log is closed while it is read has come to its end; one whose log cannot be read is told', async () => {
+  const follow = async (closes: boolean): Promise<unknown[]> => {
+    const closing = new AbortController();
+    const log = {
+      read: () => {
+        if (closes) closing.abort();
+        return Promise.reject(new Error('It cannot be read.'));
+      },
+    } as unknown as Parameters<typeof followSession>[1];
+    const feed = new Feed({ capacity: 10, lastSeq: 5 });
+    const frames: unknown[] = [];
+    for await (const frame of followSession(feed, log, { after: 0, signals: [closing.signal] })) {
+      frames.push(frame);
+    }
+    return frames;
+  };
+  expect(await follow(true)).toEqual([]);
+  await expect(follow(false)).rejects.toThrow('It cannot be read.');
+});
+
 test('whoever comes while the model speaks is not shown again what calls said before', () => {
   const feed = new Feed({ capacity: 100, lastSeq: 4 });
   feed.enter();

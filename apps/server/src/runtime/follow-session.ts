@@ -1,4 +1,4 @@
-import type { SessionLog } from '../ports/session-store.ts';
+import type { SessionLog, StoredRecord } from '../ports/session-store.ts';
 import type { Feed, Frame } from './feed.ts';
 
 /** Records that a reader with an unknown id is given. */
@@ -17,6 +17,7 @@ export async function* followSession(
   options: { after: number; wordsFrom?: number; signals: readonly AbortSignal[] },
 ): AsyncGenerator<Frame> {
   const { signals } = options;
+  const hasEnded = (): boolean => signals.some((signal) => signal.aborted);
   const wake = (): void => feed.wake();
   for (const signal of signals) signal.addEventListener('abort', wake);
   feed.enter();
@@ -29,14 +30,22 @@ export async function* followSession(
     }
     const position = feed.position(after, options.wordsFrom);
     let isCaughtUp = false;
-    while (!signals.some((signal) => signal.aborted)) {
+    while (!hasEnded()) {
       const changed = feed.changed();
       const frames = feed.take(position);
       if (frames === null) {
         if (isCaughtUp) yield { kind: 'delta', delta: { type: 'lagged' } };
         // What the ring holds is read there, with the words between the records.
         const missing = feed.firstSeq - 1 - position.seq;
-        for (const record of await log.read(position.seq, Math.min(missing, PAGE))) {
+        let records: StoredRecord[];
+        try {
+          records = await log.read(position.seq, Math.min(missing, PAGE));
+        } catch (error) {
+          // It was closed meanwhile.
+          if (hasEnded()) return;
+          throw error;
+        }
+        for (const record of records) {
           yield { kind: 'event', record };
           position.seq = record.event.seq;
         }

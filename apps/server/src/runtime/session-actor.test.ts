@@ -1,4 +1,4 @@
-import { MAX_PENDING } from '../core/session/state.ts';
+import { MAX_KEYS, MAX_PENDING } from '../core/session/state.ts';
 import { defaultAccess } from '../core/agent-access.ts';
 import { DuragentError } from '@duragent/protocol';
 import { describe, expect, test } from 'vitest';
@@ -351,6 +351,18 @@ describe('a message', () => {
     const again = await runtime.sessions.open(actor.session);
     expect(await say(again, 'hi', 'key-1')).toEqual(first);
     expect(await say(again, 'hi', 'key-2')).not.toMatchObject({ seq: first.seq });
+  });
+
+  test('is refused as by the log of a session that is closed, whatever it has to be looked up in', async () => {
+    const runtime = new TestRuntime();
+    const actor = await runtime.create();
+    for (let i = 0; i < MAX_KEYS; i += 1) {
+      const source = { kind: 'http' } as const;
+      await actor.receive({ content: [], handling: 'silent', source, idempotencyKey: `${i}` });
+    }
+    await actor.close();
+    await expect(actor.read(0, 1)).rejects.toMatchObject({ code: 'draining' });
+    await expect(say(actor, 'late', 'new')).rejects.toMatchObject({ code: 'draining' });
   });
 
   test('is refused after the end, when it is too large, and when too many wait', async () => {

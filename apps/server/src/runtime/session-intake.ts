@@ -133,13 +133,7 @@ export class SessionIntake {
   async #readOlderKeys(): Promise<void> {
     const { journal } = this.#session;
     if (journal.quarantine || this.#isShut) return;
-    try {
-      await this.#olderKeys.readFor(journal.now.state, () => journal.written());
-    } catch (error) {
-      // It was closed meanwhile.
-      if (journal.over.aborted && !journal.failure) throw stopping();
-      throw error;
-    }
+    await this.#olderKeys.readFor(journal.now.state, () => journal.written());
   }
 
   /** The turn that will answer a message, where that is known already. */

@@ -6,6 +6,7 @@ import type { SessionLog, StoredRecord } from '../ports/session-store.ts';
 import { AgentInUse } from './agent-in-use.ts';
 import { Feed } from './feed.ts';
 import { cutOutputs, recovery } from './recovery.ts';
+import { stopping } from './refusals.ts';
 import { maxBackgroundMs, rulesFor } from './rules.ts';
 import { SessionAudience } from './session-audience.ts';
 import type { SessionDeps } from './session-deps.ts';
@@ -131,10 +132,19 @@ export class SessionReconciler {
     return this.journal.submit(input, () => this.#rules());
   }
 
-  /** Durable records after `after`, oldest first. @throws DuragentError `log_corrupt`. */
-  read(after: number, limit: number): Promise<StoredRecord[]> {
+  /**
+   * Durable records after `after`, oldest first. @throws DuragentError `log_corrupt`; why the log failed
+   * or `draining`, once it is closed.
+   */
+  async read(after: number, limit: number): Promise<StoredRecord[]> {
     this.touch();
-    return this.#log.read(after, limit);
+    try {
+      return await this.#log.read(after, limit);
+    } catch (error) {
+      const { failure, over } = this.journal;
+      if (over.aborted) throw failure ?? stopping();
+      throw error;
+    }
   }
 
   /** Parks an open turn: what its tools have said by then is kept. */
