@@ -3,7 +3,7 @@ import { memoryAgentCatalog } from '../adapters/agent-catalog/memory.ts';
 import { memorySessionStore } from '../adapters/session-store/memory.ts';
 import { Authenticator } from './auth.ts';
 import type { HttpDeps } from './context.ts';
-import { call, FILE_TOKEN } from './testing-client.ts';
+import { call, FILE_TOKEN, raw } from './testing-client.ts';
 import {
   ADMIN_TOKEN,
   API_TOKEN,
@@ -52,6 +52,16 @@ describe('tokens', () => {
     });
     expect(reply.status).toBe(401);
     expect(reply.text).not.toContain(FILE_TOKEN);
+  });
+
+  test('two Authorization headers are 401, also when both are right', async () => {
+    await using server = await start();
+    const header = `Authorization: Bearer ${FILE_TOKEN}`;
+    for (const other of [header, 'authorization: Bearer x', 'Authorization:']) {
+      const lines = ['GET /api/v1/sessions HTTP/1.1', 'Host: localhost', header, other];
+      const text = await raw(server.port, `${lines.join('\r\n')}\r\nConnection: close\r\n\r\n`);
+      expect(text).toMatch(/^HTTP\/1\.1 401 /);
+    }
   });
 
   test('the scheme is read in any case', async () => {
@@ -191,8 +201,10 @@ function request(
   token: string,
   remoteAddress: string,
 ): Parameters<Authenticator['authenticate']>[0] {
+  const authorization = `Bearer ${token}`;
   return {
-    headers: { authorization: `Bearer ${token}` },
+    headers: { authorization },
+    rawHeaders: ['Authorization', authorization],
     socket: { remoteAddress },
   } as Parameters<Authenticator['authenticate']>[0];
 }

@@ -2,6 +2,7 @@ import { hash, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { DuragentError } from '@duragent/protocol';
 import type { Clock } from '../ports/clock.ts';
+import { onlyHeader } from './only-header.ts';
 
 /** What a caller may do: GET; sessions, messages, answers and cancel; approvals; DELETE and `/admin/*`. */
 export type Scope = 'read' | 'chat' | 'approve' | 'admin';
@@ -49,20 +50,19 @@ export class Authenticator {
    *   tokens; a right one is never refused for them.
    */
   authenticate(req: IncomingMessage): Caller {
-    const header = req.headers.authorization;
-    if (header === undefined) {
+    if (req.headers.authorization === undefined) {
       throw new DuragentError(
         'unauthorized',
         'A token is needed: send "Authorization: Bearer <token>". The owner’s is in auth/token of the data directory.',
       );
     }
-    const presented = BEARER.exec(header)?.[1];
+    const presented = BEARER.exec(onlyHeader(req.rawHeaders, 'authorization') ?? '')?.[1];
     const caller = presented === undefined ? null : this.#find(presented);
     if (caller === null) {
       this.#failures.count(req.socket.remoteAddress ?? '');
       throw new DuragentError(
         'unauthorized',
-        'This token is not known. The owner’s is in auth/token of the data directory; it is sent as "Authorization: Bearer <token>".',
+        'This token is not known. The owner’s is in auth/token of the data directory; it is sent as "Authorization: Bearer <token>", once.',
       );
     }
     if (caller.name === 'file' && !this.#cliEnabled) {

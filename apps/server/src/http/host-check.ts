@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { isIPv6 } from 'node:net';
 import { DuragentError } from '@duragent/protocol';
+import { onlyHeader } from './only-header.ts';
 
 /** The names under which a server may be called, besides `localhost` and IP literals. */
 export interface HostRules {
@@ -22,7 +23,7 @@ export function createHostCheck(rules: HostRules): (req: IncomingMessage) => voi
   for (const host of rules.hosts)
     names.add(new URL(`http://${isIPv6(host) ? `[${host}]` : host}`).hostname);
   return (req) => {
-    const host = onlyHost(req.rawHeaders);
+    const host = onlyHeader(req.rawHeaders, 'host');
     if (host === null || !isKnownHost(host, names)) {
       throw new DuragentError(
         'misdirected_request',
@@ -41,18 +42,6 @@ export function createHostCheck(rules: HostRules): (req: IncomingMessage) => voi
       );
     }
   };
-}
-
-/** The value of the one Host header; null if there is none, or more (Node would keep the first). */
-function onlyHost(rawHeaders: readonly string[]): string | null {
-  let host: string | null = null;
-  for (let i = 0; i < rawHeaders.length; i += 2) {
-    const name = rawHeaders[i];
-    if (name?.length !== 4 || name.toLowerCase() !== 'host') continue;
-    if (host !== null) return null;
-    host = rawHeaders[i + 1] ?? null;
-  }
-  return host;
 }
 
 const HOST =
