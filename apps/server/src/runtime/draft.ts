@@ -13,8 +13,7 @@ export class Draft {
   readonly key: string;
   /** Seq of the record that it comes behind: nothing of it is read before that one. */
   readonly after: number;
-  /** Seq of the record that holds it, or ends it; null while it grows. */
-  closedSeq: number | null = null;
+  #closedSeq: number | null = null;
   #chunks: Chunk[] = [];
   #units = 0;
   readonly #capacity: number;
@@ -44,6 +43,18 @@ export class Draft {
   get isOfTools(): boolean {
     const delta = this.#chunks[0]?.delta;
     return delta?.type === 'tool_output' || delta?.type === 'progress';
+  }
+
+  /** Seq of the record that holds it, or ends it; null while it grows. */
+  get closedSeq(): number | null {
+    return this.#closedSeq;
+  }
+
+  /** A record holds it, or ends it; the first such counts. From then on it takes no more room than its text. */
+  close(seq: number): void {
+    if (this.#closedSeq !== null) return;
+    this.#closedSeq = seq;
+    this.#chunks = merge(this.#chunks);
   }
 
   /** Its length in UTF-16 units. */

@@ -114,7 +114,7 @@ export class Feed {
   /** A record holds, or makes void, what was drafted before it. */
   #closeDrafts(seq: number): void {
     for (const draft of this.#drafts) {
-      if (draft.after < seq) draft.closedSeq ??= seq;
+      if (draft.after < seq) draft.close(seq);
     }
   }
 
@@ -140,7 +140,7 @@ export class Feed {
     let draft = this.#drafts.at(-1);
     if (!draft || draft.closedSeq !== null || draft.key !== key) {
       // Calls have come to their ends before the model is asked again: no record says that of all.
-      if (draft?.isOfTools) draft.closedSeq ??= after;
+      if (draft?.isOfTools) draft.close(after);
       draft = new Draft({ id: (draft?.id ?? 0) + 1, key, after, capacity: this.#capacity });
       this.#drafts.push(draft);
       this.#trimDrafts();
