@@ -222,6 +222,24 @@ describe('a server that cannot be started', () => {
     const server = open('hangs-at-list', { listMs: 100 });
     expect((await server.tools({ signal: never })).fault).toContain('cannot be listed');
   });
+
+  test('lists nothing in time: it is not waited for again at once', async () => {
+    const server = open('hangs-at-list', { listMs: 100, startBackoffMs: 60_000 });
+    await server.tools({ signal: never });
+    const { fault } = await server.tools({ signal: never });
+    expect(fault).toMatch(/cannot be listed: did not answer.*again in (60|59) s/);
+    expect(seen().filter((line) => line.startsWith('tools/list'))).toHaveLength(1);
+  });
+
+  test('lists nothing in time at first: it is asked again later, and then they are there', async () => {
+    const server = open('hangs-at-first-list', { listMs: 100 });
+    expect((await server.tools({ signal: never })).tools).toEqual([]);
+    await until('it is asked again', async () => {
+      const { tools, fault } = await server.tools({ signal: never });
+      return fault === null && tools.length === 2;
+    });
+    expect(pids).toHaveLength(1);
+  });
 });
 
 describe('a call of a server', () => {

@@ -20,6 +20,8 @@ export class McpServer implements ToolServer {
   readonly #spec: ToolServerSpec;
   readonly #deps: ConnectionDeps;
   readonly #pacer: StartPacer;
+  /** Of lists that did not come in time: else each step of a turn would wait for the next one. */
+  readonly #listPacer: StartPacer;
   readonly #closing = new AbortController();
   #connection: McpConnection | null = null;
   #connecting: Promise<McpConnection> | null = null;
@@ -38,6 +40,7 @@ export class McpServer implements ToolServer {
     this.#spec = spec;
     this.#deps = deps;
     this.#pacer = new StartPacer(deps.clock, deps.limits);
+    this.#listPacer = new StartPacer(deps.clock, deps.limits);
   }
 
   async tools(options: { signal: AbortSignal; current?: boolean }): Promise<ToolListing> {
@@ -167,13 +170,7 @@ export class McpServer implements ToolServer {
 
   async #open(): Promise<McpConnection> {
     if (this.#closing.signal.aborted) throw new Error('it is closed');
-    const pauseMs = this.#pacer.pauseMs();
-    if (pauseMs > 0) {
-      const seconds = Math.ceil(pauseMs / 1000);
-      throw new Error(
-        `${this.#pacer.lastFault}; it is started again in ${seconds} s at the soonest`,
-      );
-    }
+    throwIfPaused(this.#pacer, 'it is started');
     this.#pacer.starts();
     const { agent, name } = this.#spec;
     const { log } = this.#deps;
@@ -221,6 +218,7 @@ export class McpServer implements ToolServer {
   async #listNow(): Promise<void> {
     const { agent, name } = this.#spec;
     const { log, limits, clock } = this.#deps;
+    throwIfPaused(this.#listPacer, 'they are asked for');
     const connection = await this.#connect();
     if (this.#isCurrent) return;
     const changes = this.#changes;
@@ -236,10 +234,16 @@ export class McpServer implements ToolServer {
       // The same tools stay the same: some servers say that they changed when they did not.
       if (!isDeepStrictEqual(this.#tools, list.tools)) this.#tools = list.tools;
       this.#isCurrent = this.#connection === connection && this.#changes === changes;
+      this.#listPacer.worked();
     } catch (error) {
       if (connection.isForgotten(error) || connection.isUnreachable(error)) this.#end(connection);
-      const why = guard.signal.aborted ? wordsOf(guard.signal.reason) : connection.explain(error);
-      throw new Error(`its tools cannot be listed: ${why}`, { cause: error });
+      const ended: unknown = guard.signal.reason;
+      const reason = guard.signal.aborted ? wordsOf(ended) : connection.explain(error);
+      const why = `its tools cannot be listed: ${reason}`;
+      if (ended instanceof CallEnded && ended.outcome === 'timed_out') {
+        this.#listPacer.failed('start', why);
+      }
+      throw new Error(why, { cause: error });
     } finally {
       guard.clear();
     }
@@ -302,6 +306,14 @@ function failed(content: string): ToolCallResult {
 
 function cancelled(content: string): ToolCallResult {
   return { outcome: 'cancelled', content, truncated: false };
+}
+
+/** @throws Error with what went wrong last, while it is too early for another try. */
+function throwIfPaused(pacer: StartPacer, what: string): void {
+  const pauseMs = pacer.pauseMs();
+  if (pauseMs === 0) return;
+  const seconds = Math.ceil(pauseMs / 1000);
+  throw new Error(`${pacer.lastFault}; ${what} again in ${seconds} s at the soonest`);
 }
 
 function wordsOf(error: unknown): string {

@@ -73,6 +73,12 @@ const behaviours: Record<string, () => void> = {
   'hangs-at-list': () => {
     onList = () => undefined;
   },
+  'hangs-at-first-list': () => {
+    const later = onList;
+    onList = () => {
+      onList = later;
+    };
+  },
   'hangs-at-call': () => {
     onCall = () => undefined;
   },
