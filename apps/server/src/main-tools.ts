@@ -9,6 +9,8 @@ import { fileMemoryStore } from './adapters/memory-store/filesystem.ts';
 import { filePolicyStore } from './adapters/policy-store/filesystem.ts';
 import { fileProcessStore } from './adapters/processes/filesystem.ts';
 import { systemProcesses } from './adapters/processes/system.ts';
+import type { SandboxPlaces } from './adapters/sandbox/bubblewrap.ts';
+import { secretPlaces } from './adapters/sandbox/hidden-places.ts';
 import { openSandbox } from './adapters/sandbox/open-sandbox.ts';
 import { OrphanGuard } from './adapters/gateway/orphan-guard.ts';
 import { fileToolPins } from './adapters/tool-pins/filesystem.ts';
@@ -114,7 +116,7 @@ export async function openTools(parts: ToolParts): Promise<Tools> {
     store: artifacts,
     readWorkspaceFile: workspaceFileReader({
       root: workspace,
-      hidden: [config.dataDir, ...envFilesOf(config)],
+      hidden: secretPlaces(sandboxPlacesOf(config)),
     }),
     isReceived: (session, id) => receivedFile(sessions(), session, id),
   });
@@ -281,18 +283,10 @@ function argvOf([program = '', ...args]: readonly string[], home: string): strin
 }
 
 async function openSandboxOf(config: Config, log: ToolParts['log']): Promise<Sandbox> {
-  const { mode, workspace, homes } = config.sandbox;
+  const { mode } = config.sandbox;
   return await openSandbox({
     mode,
-    places: {
-      workspace,
-      dataDir: config.dataDir,
-      homes,
-      envFolders: foldersOf(config),
-      hidden: [config.sessionsPath, config.artifactsPath, config.memoryPath],
-      readOnly: [config.agents.path, ...(config.file ? [config.file] : [])],
-      reserved: [...config.reservedFiles, ...envFilesOf(config)],
-    },
+    places: sandboxPlacesOf(config),
     baseEnv: config.childEnvironment,
     isRefusedVariable: refusedVariable,
     onProven({ level, network, description, problems }) {
@@ -301,6 +295,19 @@ async function openSandboxOf(config: Config, log: ToolParts['log']): Promise<San
       else log.warn(facts, `sandbox, with problems: ${description}`);
     },
   });
+}
+
+function sandboxPlacesOf(config: Config): SandboxPlaces {
+  const { workspace, homes } = config.sandbox;
+  return {
+    workspace,
+    dataDir: config.dataDir,
+    homes,
+    envFolders: foldersOf(config),
+    hidden: [config.sessionsPath, config.artifactsPath, config.memoryPath],
+    readOnly: [config.agents.path, ...(config.file ? [config.file] : [])],
+    reserved: [...config.reservedFiles, ...envFilesOf(config)],
+  };
 }
 
 function envFilesOf(config: Config): string[] {

@@ -1,3 +1,5 @@
+import path from 'node:path';
+
 /** Folders that a command has empty and to itself. What is in /run are the sockets of the machine. */
 export const privateFolders = ['/tmp', '/var/tmp', '/run', '/var/run', '/home', '/root'];
 
@@ -86,3 +88,23 @@ export const homeSecrets = [
 
 /** Files with variables, in a folder that has a configuration. */
 export const environmentFiles = ['.env', '.env.local', '.env.development', '.env.production'];
+
+/**
+ * Files and folders that no command can read in its workspace, whether they are there or not: who
+ * reads files for agents outside of the sandbox does not read them either.
+ */
+export function secretPlaces(places: {
+  dataDir: string;
+  homes: readonly string[];
+  envFolders: readonly string[];
+  hidden: readonly string[];
+}): string[] {
+  const { dataDir, homes, envFolders, hidden } = places;
+  return [
+    dataDir,
+    ...hidden,
+    ...machineSecrets,
+    ...homes.flatMap((home) => homeSecrets.map((name) => path.join(home, name))),
+    ...envFolders.flatMap((folder) => environmentFiles.map((name) => path.join(folder, name))),
+  ];
+}
