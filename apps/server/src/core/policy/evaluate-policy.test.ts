@@ -171,6 +171,17 @@ describe('what "Allow always" stores', () => {
       { kind: 'builtin', name: 'artifact', action: null, args: {}, harmless: false },
       'builtin:artifact',
     ],
+    [
+      {
+        kind: 'builtin',
+        name: 'background_process',
+        action: 'write',
+        args: { text: 'rm x' },
+        harmless: false,
+        isInput: true,
+      },
+      null,
+    ],
   ])('of %j', (call, always) => {
     expect(evaluatePolicy(policies({}), call)).toMatchObject({ decision: 'ask', always });
   });

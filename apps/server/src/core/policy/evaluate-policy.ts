@@ -210,7 +210,10 @@ function commandSubject(command: string, tool: string): Subject {
 function toolSubject(
   kind: 'builtin' | 'cli' | 'mcp',
   parts: readonly string[],
-  { args, ...call }: { args: Readonly<Record<string, unknown>>; harmless?: boolean },
+  {
+    args,
+    ...call
+  }: { args: Readonly<Record<string, unknown>>; harmless?: boolean; isInput?: true },
 ): Subject {
   const name = parts.join(':');
   const json = JSON.stringify(args);
@@ -243,7 +246,7 @@ function toolSubject(
     },
     isTangled: () => false,
     whyNoRule: null,
-    rule: /^[A-Za-z0-9_.:/-]+$/.test(name) ? `${kind}:${name}` : null,
+    rule: !call.isInput && /^[A-Za-z0-9_.:/-]+$/.test(name) ? `${kind}:${name}` : null,
   };
 }
 

@@ -16,6 +16,8 @@ export type PolicyCall =
       args: Readonly<Record<string, unknown>>;
       /** Whether it can do nothing outside of what the agent owns: mode `ask` lets it pass. */
       harmless: boolean;
+      /** Whether it types for something that runs, maybe a shell: a rule would allow any input, so none is offered. */
+      isInput?: true;
     }
   | { kind: 'cli'; name: string; args: Readonly<Record<string, unknown>> }
   | { kind: 'mcp'; server: string; name: string; args: Readonly<Record<string, unknown>> };

@@ -300,9 +300,10 @@ describe('the plan of a call', () => {
       ['write', false],
       ['send_keys', false],
     ]);
+    const policy = { isInput: true };
     expect(planned.slice(-2)).toMatchObject([
-      { shown: `Write to the background process ${id} (copy: cat): "rm -rf ~⟨U+202E⟩\\n"` },
-      { shown: `Send to the background process ${id} (copy: cat): "ls" Enter` },
+      { policy, shown: `Write to the background process ${id} (copy: cat): "rm -rf ~⟨U+202E⟩\\n"` },
+      { policy, shown: `Send to the background process ${id} (copy: cat): "ls" Enter` },
     ]);
   });
 

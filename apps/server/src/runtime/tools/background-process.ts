@@ -39,6 +39,7 @@ const HARMLESS: ReadonlySet<ProcessAction> = new Set([
   'kill',
   'watch',
 ]);
+const INPUT: ReadonlySet<ProcessAction> = new Set(['send_keys', 'write']);
 const TERMINAL = { TERM: 'screen-256color' };
 
 /** The built-in tool `background_process`: commands that go on after their call. */
@@ -67,7 +68,14 @@ export function backgroundProcessTool(options: BackgroundProcessToolOptions): To
       if (id !== undefined) {
         const record = options.all.find({ session: caller.session, agent: caller.agent.name }, id);
         if (record === null) return { fault: noSuch(id) };
-        return { ...plan, shown: shownOf(read.data, record) };
+        const { policy } = plan;
+        return {
+          ...plan,
+          ...(policy.kind === 'builtin' && INPUT.has(action)
+            ? { policy: { ...policy, isInput: true } }
+            : {}),
+          shown: shownOf(read.data, record),
+        };
       }
       if (action !== 'spawn' || command === undefined) return plan;
       const how = interactive ? 'in the background, in a terminal' : 'in the background';
