@@ -653,6 +653,22 @@ describe('a served gateway', () => {
     expect(handlers.shutdown).toHaveBeenCalledTimes(1);
   });
 
+  test('ends after SIGTERM where its server does not end it within 10 s', async () => {
+    const { heard, done } = await served();
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    try {
+      process.emit('SIGTERM');
+      await vi.advanceTimersByTimeAsync(9_900);
+      expect(await stateOf(done)).toBe('pending');
+      await vi.advanceTimersByTimeAsync(200);
+    } finally {
+      vi.useRealTimers();
+    }
+    expect(await done).toBe(143);
+    expect(heard.at(-1)).toEqual({ type: 'shutdown', reason: 'SIGTERM' });
+    expect(process.listeners('SIGTERM')).toEqual([]);
+  });
+
   test('waits for a slow reader, and loses and reorders nothing', async () => {
     const { stdout, link, say, heard, listen } = await served({}, { reads: false });
     const events = Array.from({ length: 300 }, (_, index) => ({
@@ -782,6 +798,28 @@ describe('a gateway process', () => {
     const types = heard.map(({ type }) => type);
     expect(types.filter((type) => type === 'message_received')).toHaveLength(3000);
     expect([types[0], types.at(-1)]).toEqual(['ready', 'shutdown']);
+  });
+
+  test('does what it is asked after a SIGTERM that its server got too; a second one ends it', async () => {
+    const told = start({ events: 0 });
+    told.listen();
+    await until('it is ready', () => told.heard.length === 1);
+    told.child.kill('SIGTERM');
+    told.say(send('r1'));
+    await until('the answer', () => told.heard.length === 2);
+    told.say({ type: 'shutdown', deadline_ms: 2000 });
+    expect(await told.exited).toBe(0);
+    expect(told.heard.map(({ type }) => type)).toEqual(['ready', 'command_ok', 'shutdown']);
+
+    const alone = start({ events: 0 });
+    alone.listen();
+    await until('it is ready', () => alone.heard.length === 1);
+    alone.child.kill('SIGTERM');
+    alone.say({ type: 'ping', request_id: 'p1' });
+    await until('it still answers', () => alone.heard.length === 2);
+    alone.child.kill('SIGTERM');
+    await alone.exited;
+    expect(alone.child.signalCode).toBe('SIGTERM');
   });
 
   test('ends by itself, and without a crash, when its pipes are cut', async () => {

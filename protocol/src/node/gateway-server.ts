@@ -18,6 +18,8 @@ import { refusal, Requests } from './requests.ts';
 
 /** How long the end may take when nobody said: the server sends SIGTERM 2 s after it closed stdin. */
 const UNASKED_DEADLINE_MS = 2000;
+/** What a process that SIGTERM ended exits with. */
+const TERMINATED = 128 + 15;
 const MAX_DEADLINE_MS = 10 * 60_000;
 /** How much of a deadline is kept for the last lines to be read. */
 const FLUSH_MS = 500;
@@ -69,6 +71,17 @@ export class GatewayServer {
     });
     input.on('data', this.#onData);
     for (const event of ['end', 'close', 'error']) input.on(event, this.#onEnd);
+  }
+
+  /** Whether it was told to end, or has to. */
+  get isEnding(): boolean {
+    return this.#ending.signal.aborted;
+  }
+
+  /** Ends it in order, though its server did not ask for that. */
+  terminate(): void {
+    const [deadlineMs, reason] = [UNASKED_DEADLINE_MS, 'SIGTERM'];
+    this.#end({ deadlineMs, reason, exitCode: TERMINATED });
   }
 
   readonly #onData = (chunk: Uint8Array): void => this.#reader.push(chunk);
