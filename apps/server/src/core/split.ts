@@ -60,3 +60,14 @@ export function previewOf(textSoFar: string, limits: TextLimits): string | null 
   const found = findPreview(textSoFar, limits);
   return found === null ? null : textSoFar.slice(0, found.to) + found.closing;
 }
+
+/** As `previewOf`, but for the last word of that: it is never all of the first part. */
+export function partialPreviewOf(textSoFar: string, limits: TextLimits): string | null {
+  const found = findPreview(textSoFar, limits);
+  return found === null ? null : previewOf(withoutLastWord(textSoFar.slice(0, found.to)), limits);
+}
+
+function withoutLastWord(text: string): string {
+  const trimmed = text.trimEnd();
+  return trimmed.slice(0, Math.max(trimmed.lastIndexOf(' '), trimmed.lastIndexOf('\n'), 0));
+}

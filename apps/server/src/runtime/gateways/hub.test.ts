@@ -532,6 +532,34 @@ describe('an answer', () => {
     ]);
   });
 
+  test('is never all there in a preview that is not known to be posted', async () => {
+    const hub = await new TestHub().start(['ack', 'edit', 'preview']);
+    const most = hub.gateway.status.ready?.limits?.max_length ?? 2000;
+    const answers = [
+      'Hello there, this is all of it.',
+      'All of a part and more. '.repeat(most / 10),
+    ];
+    for (const answer of answers) {
+      hub.gateway.previews.length = 0;
+      await hub.tell('hello');
+      const call = hub.runtime.model.calls.at(-1);
+      // A gateway that has to wait shows the newest.
+      for (let from = 0; from < answer.length; from += answer.length / 2) {
+        call?.text(answer.slice(from, from + answer.length / 2));
+        await hub.runtime.clock.advance(300);
+      }
+      const posts = hub.gateway.posts.length;
+      await hub.answer(answer);
+      await hub.runtime.clock.advance(1000);
+      const parts = hub.gateway.texts('ann').slice(posts);
+      expect(hub.gateway.previews.length).toBeGreaterThan(1);
+      for (const { content } of hub.gateway.previews) {
+        expect(parts[0]?.startsWith(content)).toBe(true);
+        expect(content.length).toBeLessThan(parts[0]?.trimEnd().length ?? 0);
+      }
+    }
+  });
+
   test('ends its preview by both of its names', async () => {
     const hub = await new TestHub().start(['ack', 'edit', 'preview']);
     const replaces: unknown[] = [];

@@ -1,7 +1,7 @@
 import type { ChatAddress } from '@duragent/protocol';
 import { chatKey } from '../../core/session/chat-key.ts';
 import { MAX_DELIVERIES } from '../../core/session/state.ts';
-import { previewOf } from '../../core/split.ts';
+import { partialPreviewOf, previewOf } from '../../core/split.ts';
 import type { Clock } from '../../ports/clock.ts';
 import { limitsOfParts } from './fit.ts';
 import type { GatewayLink } from './gateway-link.ts';
@@ -25,6 +25,8 @@ interface Preview {
   /** UTF-16 units of what was shown last. */
   shown: number;
   isSent: boolean;
+  /** That it is on the platform is on record. */
+  isPosted: boolean;
   /** Which connection of its gateway knows the message: another one would post it anew. */
   life: number;
   isScheduled: boolean;
@@ -64,6 +66,7 @@ export class Previews {
       preview = this.#add(session, chat, out, text);
     }
     preview.text = text;
+    preview.isPosted = isPosted;
     preview.at = this.#clock.monotonic();
     if (preview.isScheduled) return;
     preview.isScheduled = true;
@@ -89,6 +92,7 @@ export class Previews {
       at: 0,
       shown: 0,
       isSent: false,
+      isPosted: false,
       life: 0,
       isScheduled: false,
       cancel: nothing,
@@ -104,9 +108,9 @@ export class Previews {
     if (!link?.isReady || !link.running || this.#open.get(out) !== preview) return;
     if (preview.isSent && preview.life !== link.life) return;
     const text = preview.text();
-    // The first one never holds all: were its confirmation lost, the answer would stand there twice.
-    const shown = preview.isSent ? text : withoutLastWord(text);
-    const content = previewOf(shown, limitsOfParts(link.limits));
+    // What may be posted first never holds all: were its confirmation lost, that would stand there twice.
+    const shown = preview.isPosted ? previewOf : partialPreviewOf;
+    const content = shown(text, limitsOfParts(link.limits));
     // A step that is tried again shows nothing until it has more than was shown.
     if (content === null || content.length <= preview.shown) return;
     const { chat_id, thread_id } = chat;
@@ -156,11 +160,6 @@ export class Previews {
       if (now - preview.at > FORGET_MS) this.done(out);
     }
   }
-}
-
-function withoutLastWord(text: string): string {
-  const trimmed = text.trimEnd();
-  return trimmed.slice(0, Math.max(trimmed.lastIndexOf(' '), trimmed.lastIndexOf('\n'), 0));
 }
 
 function nothing(): void {}
