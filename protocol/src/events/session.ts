@@ -38,6 +38,8 @@ export const chatBoundSchema = z.looseObject({
   inbox: z.int().min(0),
   /** Who bound it: `<gateway>:<id>` of a person, or `server`. */
   by: z.string(),
+  /** The platform's id of the chat until now, where that has changed. */
+  moved_from: z.string().optional(),
 });
 
 export const chatUnboundSchema = z.looseObject({

@@ -192,6 +192,13 @@ export class SessionActor {
     await this.#reconciler.submit({ type: 'unbind', chat, by });
   }
 
+  /** A bound chat goes on under another id of its platform. */
+  async move(from: ChatAddress, chat: ChatBinding): Promise<void> {
+    await this.start();
+    this.#journal.assertWritable();
+    await this.#reconciler.submit({ type: 'move', from, chat });
+  }
+
   /** Changes a setting of this session; null: as the agent says again. */
   async set(name: 'queue' | 'activation', value: string | null, by: string): Promise<void> {
     await this.start();

@@ -230,6 +230,27 @@ describe('a preview', () => {
     expect(again.state.chats).toEqual([]);
   });
 
+  test.each(['before', 'after'])(
+    'of a chat that moved, recorded %s that, is not finished',
+    (when) => {
+      const drive = bound(group);
+      drive.submit(told(1, {}, group));
+      drive.submit((state) => answer(state));
+      const { out } = first(drive);
+      const again = bound(group);
+      // It keeps the old id known.
+      again.submit(told(1, {}, group));
+      again.submit({ type: 'preview_posted', out: 'out_x', message: 'm8' });
+      const post = { type: 'preview_posted', out, message: 'm9' } as const;
+      if (when === 'before') again.submit(post);
+      again.submit({ type: 'move', from: group, chat: { ...group, chat_id: '-200', inbox: 1 } });
+      if (when === 'after') again.submit(post);
+      again.submit((state) => answer(state));
+      expect(again.last('assistant_message').deliveries).toMatchObject([{ chat_id: '-200' }]);
+      expect(again.state.chats.filter((chat) => chat.bound)).toMatchObject([{ chat_id: '-200' }]);
+    },
+  );
+
   test('is recorded once, and not when its turn is over', () => {
     const drive = bound();
     drive.submit(told(1));

@@ -121,6 +121,8 @@ function react(state: SessionState, input: SessionInput, rules: Rules): Facts {
       const chat = chatOf(state, input.chat);
       return chat ? [{ type: 'chat_unbound', ...addressOf(chat), by: input.by }] : [];
     }
+    case 'move':
+      return move(state, input);
     case 'set': {
       const { name, value, by } = input;
       return state.settings[name] === value ? [] : [{ type: 'setting_changed', name, value, by }];
@@ -219,6 +221,16 @@ function bind(state: SessionState, chat: ChatBinding): Facts {
   if (known && known.inbox >= chat.inbox) return [];
   if (!known && boundChats(state).length >= MAX_CHATS) return [];
   return [{ type: 'chat_bound', ...chat }];
+}
+
+/** A chat with another id takes the place of the one that it was: there are no more than before. */
+function move(state: SessionState, { from, chat }: Extract<SessionInput, { type: 'move' }>): Facts {
+  const old = chatOf(state, from);
+  if (!old) return [];
+  return [
+    { type: 'chat_bound', ...chat, moved_from: old.chat_id },
+    { type: 'chat_unbound', ...addressOf(old), by: chat.by },
+  ];
 }
 
 /** A message, and what it does to a turn that nobody was there for, or that it interrupts. */

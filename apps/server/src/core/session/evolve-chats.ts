@@ -1,4 +1,4 @@
-import type { EventOf } from '@duragent/protocol';
+import type { ChatAddress, EventOf } from '@duragent/protocol';
 import { addressOf, isSameChat } from './chat-key.ts';
 import { withChats } from './evolve-deliveries.ts';
 import type { Chat, SessionState } from './state.ts';
@@ -8,7 +8,10 @@ export function evolveChat(
   state: SessionState,
   event: EventOf<'chat_bound' | 'chat_unbound'>,
 ): SessionState {
-  return event.type === 'chat_bound' ? bind(state, event) : unbind(state, event);
+  if (event.type === 'chat_unbound') return unbind(state, event);
+  const { moved_from: before } = event;
+  const bound = bind(state, event);
+  return before === undefined ? bound : moveFrom(bound, { ...event, chat_id: before });
 }
 
 function bind(state: SessionState, event: EventOf<'chat_bound'>): SessionState {
@@ -30,6 +33,14 @@ function bind(state: SessionState, event: EventOf<'chat_bound'>): SessionState {
 function unbind(state: SessionState, event: EventOf<'chat_unbound'>): SessionState {
   const chats = state.chats.map((chat) =>
     isSameChat(chat, event) ? { ...chat, bound: false } : chat,
+  );
+  return withChats(state, chats);
+}
+
+/** A chat under its old id, where nothing ends that it saw begin: it would stand twice in the new one. */
+function moveFrom(state: SessionState, old: ChatAddress): SessionState {
+  const chats = state.chats.map((chat) =>
+    isSameChat(chat, old) ? { ...chat, bound: false, moved: true as const } : chat,
   );
   return withChats(state, chats);
 }

@@ -49,6 +49,8 @@ export type SessionInput =
   | { type: 'tell'; turn: string; call: string; text: string; chats: ChatAddress[] | null }
   | { type: 'bind'; chat: ChatBinding }
   | { type: 'unbind'; chat: ChatAddress; by: string }
+  /** A bound chat goes on under another id of its platform. */
+  | { type: 'move'; from: ChatAddress; chat: ChatBinding }
   | { type: 'set'; name: 'queue' | 'activation'; value: string | null; by: string }
   | {
       type: 'model_finished';

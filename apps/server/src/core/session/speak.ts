@@ -20,7 +20,7 @@ export function speak(
   const what = { text: spokenText(message), files, format: 'markdown' as const };
   // A chat that went to another session meanwhile still gets the end of what it saw begin.
   const began = (chat: Chat): boolean =>
-    state.previews.some(({ out }) => out === stepOut(turn.turn, said.step, chat));
+    !chat.moved && state.previews.some(({ out }) => out === stepOut(turn.turn, said.step, chat));
   const chats = withOthers(
     state.chats.filter((chat) => chat.bound || began(chat)),
     turn.deliverTo,

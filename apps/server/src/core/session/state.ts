@@ -57,6 +57,8 @@ export interface Chat extends ChatAddress {
   /** The highest of its inbox numbers that this session has, or is not to have. */
   inbox: number;
   bound: boolean;
+  /** The platform gave it another id: what it saw begin ends there. */
+  moved?: true;
 }
 
 /** A delivery that is owed. Its text and parts are in the record `seq`. */

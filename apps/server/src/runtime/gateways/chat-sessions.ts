@@ -127,12 +127,10 @@ export class ChatSessions {
         const place = { ...placeOfChat(chat), chat_id: chatId };
         // What comes under the new id has numbers of its own that are higher than any before.
         this.#bindings.hold(place, summary.session);
-        if (await actor.bind({ ...place, inbox: chat.inbox, by: BY_SERVER })) {
-          this.#bindings.set(place, summary.session);
-          await actor.unbind(chat, BY_SERVER);
-          this.#bindings.drop(placeOfChat(chat), summary.session);
-          this.#bindings.release(placeOfChat(chat), summary.session);
-        }
+        await actor.move(chat, { ...place, inbox: chat.inbox, by: BY_SERVER });
+        this.#bindings.set(place, summary.session);
+        this.#bindings.drop(placeOfChat(chat), summary.session);
+        this.#bindings.release(placeOfChat(chat), summary.session);
       }
     }
   }

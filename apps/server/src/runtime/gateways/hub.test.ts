@@ -1,6 +1,7 @@
 import { DuragentError, type InboundEvent, type MessageReceived } from '@duragent/protocol';
 import { describe, expect, test, vi } from 'vitest';
 import { defaultAccess } from '../../core/agent-access.ts';
+import { MAX_CHATS } from '../../core/session/state.ts';
 import { storeOf, testAgent, ticks, until } from '../testing.ts';
 import { testTool } from '../tools/testing.ts';
 import { REPEATED_MARK } from './fit.ts';
@@ -369,6 +370,41 @@ describe('a message in a group', () => {
     await hub.answer('B');
     expect(hub.runtime.sessions.summaries()).toMatchObject([{ turns: 2 }]);
     expect(hub.gateway.texts('g2')).toEqual(['B']);
+  });
+
+  test('that migrates while an answer grows gets the answer once, under its new id', async () => {
+    const hub = await new TestHub().start(['ack', 'edit', 'preview']);
+    await hub.tell('a', { ...inGroup('g1'), mentions_bot: true });
+    const begin = 'Hello there, this is the beginning of it. ';
+    hub.runtime.model.calls.at(-1)?.text(begin);
+    await hub.runtime.clock.advance(300);
+    const preview_id = hub.gateway.previews[0]?.preview_id ?? '';
+    hub.gateway.host.event({ type: 'preview_posted', preview_id, message_id: 'm77' });
+    await ticks();
+    await hub.send({ type: 'chat_migrated', event_id: 'mig', chat_id: 'g1', new_chat_id: 'g2' });
+    await hub.answer(`${begin}The end.`);
+    await hub.runtime.clock.advance(1000);
+    // A gateway posts under the new id what is for the old one.
+    expect(hub.gateway.posts.map(({ chat_id, text }) => [chat_id, text])).toEqual([
+      ['g2', `${begin}The end.`],
+    ]);
+    expect(hub.runtime.sessions.summaries()).toMatchObject([{ owed: 0, dead: 0 }]);
+  });
+
+  test('that migrates is let go of by a session that is in as many chats as one may be', async () => {
+    const hub = await new TestHub().start();
+    await hub.tell('a', { ...inGroup('g1'), mentions_bot: true });
+    await hub.answer('A');
+    const [summary] = hub.runtime.sessions.summaries();
+    const actor = await hub.runtime.sessions.open(summary?.session ?? '');
+    const [first] = actor.chats;
+    for (let n = 1; first && n < MAX_CHATS; n += 1) {
+      await actor.bind({ ...first, chat_id: `other${n}`, by: 'server' });
+    }
+    await hub.send({ type: 'chat_migrated', event_id: 'mig', chat_id: 'g1', new_chat_id: 'g2' });
+    const ids = actor.chats.map(({ chat_id }) => chat_id);
+    expect(ids).toContain('g2');
+    expect(ids).not.toContain('g1');
   });
 
   test('that migrates keeps its session also where a server before this one made it', async () => {
