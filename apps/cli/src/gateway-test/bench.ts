@@ -239,7 +239,7 @@ export class Bench {
   async provoke(run: GatewayProcess, text: string): Promise<GatewayEventOf<'message_received'>> {
     const { provoke, env, cwd, answerMs } = this.options;
     if (provoke === null) throw new Skipped(NO_PROVOKE);
-    const seen = new Set(this.#inboundIds());
+    const seen = new Set(this.#arrivals());
     const child = spawn('/bin/sh', ['-c', provoke], {
       cwd,
       env: { ...env, DURAGENT_TEST_TEXT: text, DURAGENT_TEST_CHAT: this.chat },
@@ -264,7 +264,7 @@ export class Bench {
         () =>
           run.events
             .filter((event) => event.type === 'message_received')
-            .find((event) => !seen.has(inboundId(event))),
+            .find((event) => !seen.has(arrivalOf(event))),
         answerMs,
       ),
     ]);
@@ -297,9 +297,9 @@ export class Bench {
     run.send({ type: 'ack', event_ids: [event.event_id] });
   }
 
-  *#inboundIds(): Generator<string> {
+  *#arrivals(): Generator<string> {
     for (const run of this.runs) {
-      for (const event of run.events) if (event.type === 'message_received') yield inboundId(event);
+      for (const event of run.events) if (event.type === 'message_received') yield arrivalOf(event);
     }
   }
 
@@ -322,4 +322,9 @@ export function ending({ exit }: GatewayProcess): string {
 /** Names an arrival, also one of `v1alpha1`, which has no event id. */
 export function inboundId(event: GatewayEventOf<'message_received'>): string {
   return event.event_id ?? JSON.stringify([event.chat_id, event.message_id, event.timestamp]);
+}
+
+/** Tells one message from another also where a gateway gives both one event id. */
+export function arrivalOf(event: GatewayEventOf<'message_received'>): string {
+  return JSON.stringify([inboundId(event), event.chat_id, event.message_id]);
 }

@@ -43,6 +43,7 @@ export const endRules: readonly Rule[] = [
     id: 'open-answered',
     rule: 'Answers what is open before it says shutdown.',
     section: 'Supervision of a gateway',
+    needs: 'send-message',
     async check(bench) {
       const run = await bench.start();
       const requests = [1, 2, 3].map((n) => ({
@@ -137,6 +138,9 @@ export const lastRules: readonly Rule[] = [
     section: 'Transport',
     unready: true,
     check(bench) {
+      if (bench.runs.some((run) => run.hasByteOrderMark)) {
+        throw new Broken('a line of its stdout begins with a byte order mark');
+      }
       for (const line of linesOf(bench)) {
         if (!('fault' in line)) continue;
         const { kind } = line.fault;

@@ -20,6 +20,8 @@ export interface Exit {
 /** Lines that are kept of one run; a gateway that writes more is judged by these. */
 const MAX_LINES = 20_000;
 const MAX_LOG = 16_384;
+/** A line's end, and a byte order mark in UTF-8. */
+const LINE_WITH_MARK = '\n\u00ef\u00bb\u00bf';
 
 /** One run of the gateway: its lines in, its lines out, and how it ends. It never outlives `kill`. */
 export class GatewayProcess {
@@ -31,6 +33,8 @@ export class GatewayProcess {
   readonly unasked: GatewayAnswer[] = [];
   /** The end of what it wrote to stderr. */
   log = '';
+  /** Whether a line began with a byte order mark, which the server puts up with. */
+  hasByteOrderMark = false;
   /** How it ended; null: it runs. */
   exit: Exit | null = null;
   /** Whether nobody holds its stdout and stderr any more. */
@@ -39,6 +43,8 @@ export class GatewayProcess {
   readonly #watchers = new Set<() => void>();
   /** Lines that wait for one that is being written in pieces; null: there is none. */
   #held: string[] | null = null;
+  /** The end of what came last, in which a mark may begin. */
+  #tail = '\n';
 
   /** @param onEvent is told each valid event, as it comes. */
   constructor(
@@ -55,6 +61,7 @@ export class GatewayProcess {
       fault: (fault) => this.#keep({ fault }),
     });
     stdout.on('data', (chunk: Buffer) => {
+      this.#lookForMark(chunk);
       reader.push(chunk);
       this.#changed();
     });
@@ -171,6 +178,12 @@ export class GatewayProcess {
     this.#keep({ event });
     if (isAnswer(event)) this.#answer(event);
     onEvent(event, this);
+  }
+
+  #lookForMark(chunk: Buffer): void {
+    const bytes = this.#tail + chunk.toString('latin1');
+    this.hasByteOrderMark ||= bytes.includes(LINE_WITH_MARK);
+    this.#tail = bytes.slice(1 - LINE_WITH_MARK.length);
   }
 
   #answer(answer: GatewayAnswer): void {

@@ -1,5 +1,5 @@
 import { ODD_TEXT } from './line-rules.ts';
-import { inboundId } from './bench.ts';
+import { arrivalOf, inboundId } from './bench.ts';
 import { Broken, Skipped, type Rule } from './rule.ts';
 
 /** Messages of one moment may come in any order. */
@@ -29,6 +29,7 @@ export const inboundRules: readonly Rule[] = [
     id: 'inbound-text',
     rule: 'Passes on a text with any character as it is.',
     section: 'Transport',
+    needs: 'inbound',
     provoked: true,
     async check(bench) {
       const mark = 'A test:';
@@ -46,6 +47,7 @@ export const inboundRules: readonly Rule[] = [
     id: 'ack-awaited',
     rule: 'Confirms nothing to its platform before ack: what was not acked comes again after a crash.',
     section: 'Arrivals: exactly once',
+    needs: 'inbound',
     capability: 'ack',
     v1: true,
     provoked: true,
@@ -79,6 +81,7 @@ export const inboundRules: readonly Rule[] = [
     id: 'event-id-stable',
     rule: 'Names an event the same on every redelivery.',
     section: 'Arrivals: exactly once',
+    needs: 'inbound',
     capability: 'ack',
     v1: true,
     provoked: true,
@@ -89,9 +92,30 @@ export const inboundRules: readonly Rule[] = [
     },
   },
   {
+    id: 'event-id-unique',
+    rule: 'Names no two messages the same.',
+    section: 'Arrivals: exactly once',
+    needs: 'inbound',
+    v1: true,
+    provoked: true,
+    check({ runs }) {
+      const named = new Map<string, Message>();
+      for (const event of runs.flatMap((run) => run.events)) {
+        if (event.type !== 'message_received') continue;
+        const first = named.get(inboundId(event)) ?? event;
+        named.set(inboundId(event), first);
+        if (isSame(event, first)) continue;
+        throw new Broken(
+          `the messages ${first.message_id} and ${event.message_id} are both ${inboundId(event)}: the server drops the second`,
+        );
+      }
+    },
+  },
+  {
     id: 'ack-confirms',
     rule: 'Confirms what was acked: it does not come again after a restart.',
     section: 'Arrivals: exactly once',
+    needs: 'inbound',
     capability: 'ack',
     v1: true,
     provoked: true,
@@ -103,7 +127,7 @@ export const inboundRules: readonly Rule[] = [
       const isAgain = await run.until(
         () =>
           run.events.some(
-            (event) => event.type === 'message_received' && inboundId(event) === inboundId(first),
+            (event) => event.type === 'message_received' && arrivalOf(event) === arrivalOf(first),
           ),
         ORDER_MS,
       );

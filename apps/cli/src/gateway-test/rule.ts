@@ -16,6 +16,8 @@ export interface Rule {
   provoked?: true;
   /** Also of a gateway that never became ready. */
   unready?: true;
+  /** The rule without which this one cannot be told: skipped where that is broken. */
+  needs?: string;
   /** Tests it. @throws Broken when the rule is not kept, Skipped when that cannot be known. */
   check(bench: Bench): Promise<void> | void;
 }

@@ -118,6 +118,7 @@ describe.concurrent('a gateway', () => {
     ['dies-of-blank', ['blank-lines']],
     ['dies-of-garbage', ['garbage-lines']],
     ['dies-of-long', ['oversized-lines']],
+    ['answers-no-posts', ['send-message']],
     ['no-message-id', ['send-message']],
     ['one-id-for-all', ['requests-at-once']],
     ['limit-off-by-one', ['longest-content']],
@@ -125,11 +126,15 @@ describe.concurrent('a gateway', () => {
     ['edit-invents', ['edit-unknown']],
     ['delete-invents', ['delete-unknown']],
     ['preview-posted-anew', ['preview']],
+    ['invents-a-preview', ['preview']],
     ['answers-previews', ['one-answer']],
     ['ignores-nonce', ['nonce']],
     ['finds-anything', ['find']],
+    ['finds-nothing', ['find']],
     ['answers-typing', ['typing', 'one-answer']],
-    ['unnamed-events', ['inbound', 'event-id-stable']],
+    ['hears-nothing', ['inbound']],
+    ['unnamed-events', ['inbound']],
+    ['one-event-id', ['event-id-unique']],
     ['mangles-text', ['inbound-text']],
     ['confirms-early', ['ack-awaited']],
     ['renames-events', ['event-id-stable']],
@@ -140,6 +145,7 @@ describe.concurrent('a gateway', () => {
     ['speaks-after-shutdown', ['silent-after-shutdown']],
     ['leaves-a-child', ['nothing-left']],
     ['chatty', ['stdout-json']],
+    ['marks-lines', ['stdout-json']],
     ['invalid-event', ['events-valid']],
     ['answers-twice', ['one-answer']],
     ['odd-error-code', ['too-long-content', 'error-codes']],
@@ -150,6 +156,12 @@ describe.concurrent('a gateway', () => {
     },
     120_000,
   );
+
+  test('that posts what is invalid is told what that was', async () => {
+    const { rules } = await suite('posts-invalid');
+    const broken = rules.find(({ result }) => result === 'fail');
+    expect(broken?.why).toBe('it answered command_ok to a send_message without chat_id');
+  }, 120_000);
 
   test('that is "outlives-stdin" breaks what is asked of the end of its stdin', async () => {
     // Where both its pipes are closed it ends by what it happens to write, or not.

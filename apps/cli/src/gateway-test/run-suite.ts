@@ -44,7 +44,7 @@ export async function runSuite(
     for (const rule of allRules) {
       signal.throwIfAborted();
       onRule(rule);
-      const result = await test(rule, bench, signal);
+      const result = await test(rule, { bench, before: rules, signal });
       rules.push(result);
       if (result.result === 'fail') log = bench.runs.at(-1)?.log ?? '';
     }
@@ -62,11 +62,14 @@ export async function runSuite(
   };
 }
 
-async function test(rule: Rule, bench: Bench, signal: AbortSignal): Promise<Result> {
+async function test(
+  rule: Rule,
+  { bench, before, signal }: { bench: Bench; before: readonly Result[]; signal: AbortSignal },
+): Promise<Result> {
   const { id, rule: sentence, section } = rule;
   const about = { id, rule: sentence, section };
   try {
-    const reason = whyNot(rule, bench);
+    const reason = whyNot(rule, bench, before);
     if (reason !== null) throw new Skipped(reason);
     await unlessAborted(Promise.resolve(rule.check(bench)), signal);
     return { ...about, result: 'pass' };
@@ -80,14 +83,16 @@ async function test(rule: Rule, bench: Bench, signal: AbortSignal): Promise<Resu
 }
 
 /** Why a rule does not apply to this gateway; null: it does. */
-function whyNot(rule: Rule, { ready, options }: Bench): string | null {
+function whyNot(rule: Rule, { ready, options }: Bench, before: readonly Result[]): string | null {
   if (rule.unready !== true && ready === null) return 'the gateway never became ready';
   if (rule.v1 === true && ready?.protocol === 'v1alpha1') return 'v1alpha1 has no such part';
   const { capability } = rule;
   if (capability !== undefined && ready?.capabilities.includes(capability) !== true) {
     return `the gateway does not announce the capability ${capability}`;
   }
-  return rule.provoked === true && options.provoke === null ? NO_PROVOKE : null;
+  if (rule.provoked === true && options.provoke === null) return NO_PROVOKE;
+  const isBroken = before.some(({ id, result }) => id === rule.needs && result === 'fail');
+  return isBroken ? `the rule ${rule.needs} is broken, and this needs it` : null;
 }
 
 async function unlessAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {

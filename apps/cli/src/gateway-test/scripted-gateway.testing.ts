@@ -32,7 +32,8 @@ let isDropping = false;
 
 function say(event: object): void {
   if (isOver) return;
-  process.stdout.write(`${JSON.stringify(event)}\n`);
+  const mark = is('marks-lines') ? '\uFEFF' : '';
+  process.stdout.write(`${mark}${JSON.stringify(event)}\n`);
 }
 
 function ok(request: Command, message_id?: string): void {
@@ -50,6 +51,7 @@ function isText(value: unknown): value is string {
 }
 
 function send(command: Command): void {
+  if (is('answers-no-posts')) return undefined;
   const { chat_id: chat, content, format, inline_keyboard: keyboard } = command;
   const isValid =
     isText(chat) &&
@@ -98,7 +100,7 @@ function find(command: Command): void {
       (is('finds-anything') && String(command['content']).includes(text)),
   );
   const { request_id } = command;
-  if (found === undefined) say({ type: 'message_not_found', request_id });
+  if (found === undefined || is('finds-nothing')) say({ type: 'message_not_found', request_id });
   else say({ type: 'message_found', request_id, message_id: found.id });
 }
 
@@ -113,7 +115,8 @@ function act(command: Command): void {
     case 'ack':
       if (is('never-confirms')) return;
       for (const id of command['event_ids'] as string[]) {
-        rmSync(path.join(inbox, id.replace(/@.*$/, '')), { force: true });
+        const names = is('one-event-id') ? sent : [id.replace(/@.*$/, '')];
+        for (const name of names) rmSync(path.join(inbox, name), { force: true });
       }
       return;
     case 'send_message':
@@ -129,6 +132,9 @@ function act(command: Command): void {
       const shown = posts.find((post) => post.preview === preview_id);
       const post = shown ?? add(String(command['content']), preview_id);
       if (shown === undefined) {
+        if (is('invents-a-preview')) {
+          say({ type: 'preview_posted', preview_id: 'p', message_id: 'm0' });
+        }
         say({ type: 'preview_posted', preview_id, message_id: post.id });
       }
       return;
@@ -173,12 +179,13 @@ function end(): void {
 }
 
 function readInbox(): void {
-  if (!isReady || isOver) return;
+  if (!isReady || isOver || is('hears-nothing')) return;
   for (const name of readdirSync(inbox)) {
     if (name.startsWith('.') || sent.has(name)) continue;
     sent.add(name);
     const said = readFileSync(path.join(inbox, name), 'utf8');
-    const id = is('renames-events') ? `${name}@${process.pid}` : name;
+    const suffix = is('renames-events') ? `@${process.pid}` : '';
+    const id = is('one-event-id') ? 'always' : `${name}${suffix}`;
     // Before it is sent, so that no kill comes between.
     if (is('confirms-early')) rmSync(path.join(inbox, name));
     say({
