@@ -53,8 +53,8 @@ export class Bench {
   newestCursor: unknown = null;
   /** While true, nothing is acked. */
   holdsAcks = false;
-  /** Found by one rule, judged by another: ids under which an unacked event came again. */
-  redelivered: { first: string; again: string } | null = null;
+  /** Whether an event that was not acked came again: what of it has to be the same is another rule. */
+  hasRedelivered = false;
   #current: GatewayProcess | null = null;
   #knownChat: string | null = null;
   #lastRequest = 0;
@@ -230,6 +230,12 @@ export class Bench {
     } else if ((await run.until(() => run.exit, 500)) !== null) {
       throw new Broken(`after ${after}: ${ending(run)}`);
     }
+    // The server ends whatever says so, also what would go on.
+    const fatal = run.events.find((event) => event.type === 'error' && isFatal(event));
+    if (fatal?.type === 'error') {
+      await run.kill();
+      throw new Broken(`after ${after}: it said with a fatal error that it ends: ${fatal.code}`);
+    }
   }
 
   /**
@@ -312,6 +318,10 @@ export class Bench {
 
 export const NO_PROVOKE =
   'give a command that makes somebody say something in the chat: --provoke <shell command>';
+
+function isFatal({ fatal, code }: GatewayEventOf<'error'>): boolean {
+  return fatal || code === 'unauthorized' || code === 'conflict';
+}
 
 /** How a process ended, in words. */
 export function ending({ exit }: GatewayProcess): string {

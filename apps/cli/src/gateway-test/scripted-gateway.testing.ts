@@ -188,7 +188,7 @@ function readInbox(): void {
     const id = is('one-event-id') ? 'always' : `${name}${suffix}`;
     // Before it is sent, so that no kill comes between.
     if (is('confirms-early')) rmSync(path.join(inbox, name));
-    say({
+    const message = {
       type: 'message_received',
       ...(is('unnamed-events') ? {} : { event_id: id }),
       cursor: name,
@@ -202,7 +202,9 @@ function readInbox(): void {
         sender_id: 'somebody',
       },
       timestamp: new Date().toISOString(),
-    });
+    };
+    say(message);
+    if (is('repeats-renamed')) say({ ...message, event_id: `${id}@again` });
   }
 }
 
@@ -216,6 +218,7 @@ function takeLine(line: string): void {
     value = JSON.parse(line);
   } catch {
     if (is('dies-of-garbage')) process.exit(3);
+    if (is('gives-up-on-garbage')) say({ type: 'error', code: 'bad_line', fatal: true });
     return;
   }
   const { type } = (value ?? {}) as { type?: unknown };
