@@ -4,7 +4,6 @@ import type {
   GatewayHost,
   GatewayRunner,
   GatewaySpec,
-  GatewayStatus,
   RunningGateway,
 } from '../../ports/gateway.ts';
 import type { Inbox, InboxEntry } from '../../ports/inbox.ts';
@@ -30,7 +29,6 @@ export interface AccountDeps extends Omit<HandoverDeps, 'judge'> {
   streaming: () => 'edit' | 'draft';
   onPreview: (gateway: string, event: GatewayEventOf<'preview_posted'>) => void;
   onPresence: () => void;
-  onStatus: (gateway: string, status: GatewayStatus) => void;
 }
 
 /** One gateway: its inbox, its process, and the way of what people send from the one to the other. */
@@ -110,7 +108,6 @@ export class GatewayAccount {
   }
 
   #host(): GatewayHost {
-    const { name } = this.spec;
     return {
       settings: () => this.#beginLife(),
       inbound: (event) => this.#receive(event),
@@ -118,7 +115,6 @@ export class GatewayAccount {
       changed: (status) => {
         const limits = this.link.changed(status);
         if (limits) this.#inbox.keepLimits(limits);
-        this.#deps.onStatus(name, status);
       },
     };
   }

@@ -428,6 +428,14 @@ describe('a message in a group', () => {
   });
 });
 
+test('what becomes of a gateway is logged once, by whoever supervises it', async () => {
+  const hub = await new TestHub().start();
+  hub.gateway.down();
+  hub.gateway.ready(['ack']);
+  await ticks();
+  expect(hub.runtime.logged).toEqual([]);
+});
+
 describe('an answer', () => {
   test('waits for its gateway', async () => {
     const hub = await new TestHub().start();

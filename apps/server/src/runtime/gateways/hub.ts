@@ -231,8 +231,6 @@ export class GatewayHub implements Chats {
       onStranger: (ask) => this.#desk.answerStranger(ask),
       onPreview: (gateway, event) => this.#previewPosted(gateway, event),
       onPresence: () => this.#sessions?.presenceChanged(),
-      onStatus: (gateway, { state, reason }) =>
-        log.info({ gateway, state, reason }, `gateway ${state}`),
     };
   }
 
