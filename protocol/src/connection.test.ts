@@ -253,6 +253,16 @@ describe('events', () => {
     expect(events).toHaveLength(1);
   });
 
+  test('have lengths in code points, as in JSON Schema', async () => {
+    const { connection, events, faults } = await opened();
+    connection.receive({ ...message, message_id: '🙂'.repeat(200) });
+    connection.receive({ ...message, message_id: '🙂'.repeat(201) });
+    expect(events).toHaveLength(1);
+    expect(faults).toMatchObject([
+      { kind: 'invalid', fault: expect.stringContaining('/message_id') },
+    ]);
+  });
+
   test('have no effect after the end', async () => {
     const { connection, events, faults } = await opened();
     connection.close('it exited');
