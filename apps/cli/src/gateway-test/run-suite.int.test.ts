@@ -139,7 +139,6 @@ describe.concurrent('a gateway', () => {
     ['mangles-text', ['inbound-text']],
     ['confirms-early', ['ack-awaited']],
     ['renames-events', ['event-id-stable']],
-    ['repeats-renamed', ['event-id-stable']],
     ['never-confirms', ['ack-confirms']],
     ['ignores-shutdown', ['shutdown']],
     ['ends-with-1', ['shutdown', 'stdin-end']],
@@ -169,6 +168,12 @@ describe.concurrent('a gateway', () => {
     // Where both its pipes are closed it ends by what it happens to write, or not.
     const broken = failed(await suite('outlives-stdin')).filter((rule) => rule !== 'server-gone');
     expect(broken).toEqual(['stdin-end', 'stdin-end-early', 'stdin-end-busy', 'nothing-left']);
+  }, 120_000);
+
+  test('that is "repeats-renamed" breaks what is asked of names', async () => {
+    // What it says again may be taken for what was said next.
+    const broken = failed(await suite('repeats-renamed'));
+    expect(broken.filter((rule) => rule !== 'inbound-text')).toEqual(['event-id-stable']);
   }, 120_000);
 
   test('that is "dies-of-cursor" breaks what is asked of one that is confirmed to', async () => {
