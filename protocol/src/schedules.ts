@@ -67,7 +67,7 @@ export const scheduleTargetSchema = z.union([
 export const scheduleChatSchema = z.strictObject({
   /** The gateway's name in duragent.yaml. */
   gateway: z.string().regex(namePattern),
-  /** Which of the gateway's accounts; its name, for now. */
+  /** Which of the gateway's accounts; it has the gateway's name. */
   account: z.string().min(1).max(200),
   chat_id: z.string().min(1).max(200),
   thread_id: z.string().min(1).max(200).optional(),

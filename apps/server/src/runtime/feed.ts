@@ -1,6 +1,6 @@
 import type { Delta, DraftDelta, StoredEvent } from '@duragent/protocol';
 import type { StoredRecord } from '../ports/session-store.ts';
-import { Draft } from './draft.ts';
+import { ShownDraft } from './shown-draft.ts';
 
 /** What a reader of a session gets: durable records, and deltas that are not. */
 export type Frame = { kind: 'event'; record: StoredRecord } | { kind: 'delta'; delta: Delta };
@@ -28,8 +28,8 @@ const MAX_DRAFT_UNITS = 4 * 1024 * 1024;
 
 /**
  * What all readers of one session share: the newest records, few where there is no reader, and
- * the draft of the step in progress with those just before it. A reader is a `Position`; a slow one gets bigger pieces, and
- * nothing waits for it.
+ * the draft of the step in progress with those just before it. A reader is a `Position`; a slow one
+ * gets bigger pieces, and nothing waits for it.
  */
 export class Feed {
   readonly #capacity: number;
@@ -38,7 +38,7 @@ export class Feed {
   #ringUnits = 0;
   #lastSeq: number;
   /** The newest drafts, oldest first; while nobody reads only the last. */
-  #drafts: Draft[] = [];
+  #drafts: ShownDraft[] = [];
   /** The newest draft that is no longer kept. */
   #dropped: { id: number; units: number } = { id: 0, units: 0 };
   #clients = 0;
@@ -136,12 +136,12 @@ export class Feed {
    * is read before the record `after` is.
    */
   addDelta(delta: DraftDelta, after = 0): void {
-    const key = Draft.keyOf(delta);
+    const key = ShownDraft.keyOf(delta);
     let draft = this.#drafts.at(-1);
     if (!draft || draft.closedSeq !== null || draft.key !== key) {
       // Calls have come to their ends before the model is asked again: no record says that of all.
       if (draft?.isOfTools) draft.close(after);
-      draft = new Draft({ id: (draft?.id ?? 0) + 1, key, after, capacity: this.#capacity });
+      draft = new ShownDraft({ id: (draft?.id ?? 0) + 1, key, after, capacity: this.#capacity });
       this.#drafts.push(draft);
       this.#trimDrafts();
     }
@@ -173,7 +173,7 @@ export class Feed {
 
   /** What the model has said so far in one attempt of a step. */
   text(turn: string, step: number, attempt: number): string {
-    const key = Draft.keyOfAttempt(turn, step, attempt);
+    const key = ShownDraft.keyOfAttempt(turn, step, attempt);
     return this.#drafts.findLast((draft) => draft.key === key)?.text() ?? '';
   }
 

@@ -41,7 +41,15 @@ async function askedOnHeldDisk(options: RuntimeOptions = {}) {
     gate.resolve();
     await accepted;
   };
-  return { runtime, reader, call, letGo };
+  /** What the reader is shown by the end of the turn: nothing of it before. */
+  const shownOnceLetGo = async (): Promise<string[]> => {
+    await ticks();
+    expect(shownTo(reader)).toEqual([]);
+    await letGo();
+    await until(() => reader.events.includes('turn_finished'));
+    return shownTo(reader);
+  };
+  return { runtime, reader, call, letGo, shownOnceLetGo };
 }
 
 /** Types of the events and texts of the tokens that a reader got, in order. */
@@ -144,14 +152,10 @@ describe('a turn', () => {
   });
 
   test('records an answer that is quicker than the disk behind its message, and shows both and its words in order', async () => {
-    const { runtime, reader, call, letGo } = await askedOnHeldDisk();
+    const { runtime, reader, call, shownOnceLetGo } = await askedOnHeldDisk();
     call.text('Quick.');
     call.done('Quick.');
-    await ticks();
-    expect(shownTo(reader)).toEqual([]);
-    await letGo();
-    await until(() => reader.events.includes('turn_finished'));
-    expect(shownTo(reader)).toEqual([
+    expect(await shownOnceLetGo()).toEqual([
       'user_message',
       'turn_started',
       'Quick.',
@@ -163,7 +167,7 @@ describe('a turn', () => {
   });
 
   test('shows what a fallback says that is quicker than the record of why it was asked', async () => {
-    const { runtime, reader, call, letGo } = await askedOnHeldDisk({
+    const { runtime, reader, call, shownOnceLetGo } = await askedOnHeldDisk({
       agent: { models: [...testAgent().models, ...testAgent().models] },
     });
     call.text('I shall no');
@@ -171,11 +175,7 @@ describe('a turn', () => {
     const fallback = await runtime.model.call(2);
     fallback.text('I shall.');
     fallback.done('I shall.');
-    await ticks();
-    expect(shownTo(reader)).toEqual([]);
-    await letGo();
-    await until(() => reader.events.includes('turn_finished'));
-    expect(shownTo(reader)).toEqual([
+    expect(await shownOnceLetGo()).toEqual([
       'user_message',
       'turn_started',
       'I shall no',

@@ -24,7 +24,6 @@ export class WorkView {
   readonly #place: WorkPlace;
   /** The model call in progress: what it saw, and who was asked. */
   #call: Parameters<EffectScope['calling']>[0] | null = null;
-
   /** Whether chats are shown the reply once its message is on disk. */
   #isReplyDue = false;
 

@@ -33,6 +33,15 @@ function rateLimited(retry_after_ms: number): TestHub['gateway']['answer'] {
   });
 }
 
+/** An answer begins, and what is said of it stands in its chat as `m77`. */
+async function preview(hub: TestHub, begin: string): Promise<void> {
+  hub.runtime.model.calls.at(-1)?.text(begin);
+  await hub.runtime.clock.advance(300);
+  const preview_id = hub.gateway.previews[0]?.preview_id ?? '';
+  hub.gateway.host.event({ type: 'preview_posted', preview_id, message_id: 'm77' });
+  await ticks();
+}
+
 describe('a message in a direct chat', () => {
   test('is acknowledged when it is durable, and answered in its chat', async () => {
     const hub = await new TestHub().start();
@@ -376,11 +385,7 @@ describe('a message in a group', () => {
     const hub = await new TestHub().start(['ack', 'edit', 'preview']);
     await hub.tell('a', { ...inGroup('g1'), mentions_bot: true });
     const begin = 'Hello there, this is the beginning of it. ';
-    hub.runtime.model.calls.at(-1)?.text(begin);
-    await hub.runtime.clock.advance(300);
-    const preview_id = hub.gateway.previews[0]?.preview_id ?? '';
-    hub.gateway.host.event({ type: 'preview_posted', preview_id, message_id: 'm77' });
-    await ticks();
+    await preview(hub, begin);
     await hub.send({ type: 'chat_migrated', event_id: 'mig', chat_id: 'g1', new_chat_id: 'g2' });
     await hub.answer(`${begin}The end.`);
     await hub.runtime.clock.advance(1000);
@@ -479,11 +484,7 @@ describe('an answer', () => {
     };
     await hub.tell('hello');
     const begin = 'Hello there, this is the beginning of it. ';
-    hub.runtime.model.calls.at(-1)?.text(begin);
-    await hub.runtime.clock.advance(300);
-    const preview_id = hub.gateway.previews[0]?.preview_id ?? '';
-    hub.gateway.host.event({ type: 'preview_posted', preview_id, message_id: 'm77' });
-    await ticks();
+    await preview(hub, begin);
     await hub.answer(`${begin}The end.`);
     await hub.runtime.clock.advance(10_000);
     const whole = `${begin}The end.`;
@@ -665,11 +666,7 @@ describe('an answer', () => {
     const hub = await new TestHub().start(['ack', 'edit', 'preview']);
     await hub.tell('hello');
     const begin = 'Hello there, this is the beginning of it. ';
-    hub.runtime.model.calls.at(-1)?.text(begin);
-    await hub.runtime.clock.advance(300);
-    const preview_id = hub.gateway.previews[0]?.preview_id ?? '';
-    hub.gateway.host.event({ type: 'preview_posted', preview_id, message_id: 'm77' });
-    await ticks();
+    await preview(hub, begin);
     await hub.restart(['ack', 'edit', 'preview']);
     await hub.runtime.clock.advance(11_000);
     hub.gateway.posts.push({ id: 'm77', chat_id: 'ann', text: begin, keyboard: [] });

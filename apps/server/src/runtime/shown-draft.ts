@@ -8,7 +8,7 @@ interface Chunk {
 }
 
 /** What a step has produced that is not in the log, or was not until `closedSeq`. */
-export class Draft {
+export class ShownDraft {
   readonly id: number;
   readonly key: string;
   /** Seq of the record that it comes behind: nothing of it is read before that one. */
@@ -32,7 +32,7 @@ export class Draft {
   static keyOf(delta: DraftDelta): string {
     return delta.type === 'tool_output' || delta.type === 'progress'
       ? delta.turn
-      : Draft.keyOfAttempt(delta.turn, delta.step, delta.attempt);
+      : ShownDraft.keyOfAttempt(delta.turn, delta.step, delta.attempt);
   }
 
   static keyOfAttempt(turn: string, step: number, attempt: number): string {
