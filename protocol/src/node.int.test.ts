@@ -53,6 +53,46 @@ describe('a reader of JSON lines', () => {
     );
   });
 
+  test('takes as JSON what JSON.parse takes, and nothing else', () => {
+    const pieces = [
+      '{',
+      '}',
+      '[',
+      ']',
+      '"',
+      ':',
+      ',',
+      '1',
+      '-',
+      '.',
+      'e',
+      'true',
+      'null',
+      'a',
+      ' ',
+    ];
+    const nearly = fc.array(fc.constantFrom(...pieces), { minLength: 1 });
+    const line = fc.oneof(
+      nearly.map((all) => all.join('')),
+      fc.json(),
+    );
+    fc.assert(
+      fc.property(line, (text) => {
+        fc.pre(text.trim() !== '');
+        let expected: unknown;
+        try {
+          const value = JSON.parse(text) as unknown;
+          const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
+          expected = isObject ? value : { kind: 'invalid', type: null, fault: expect.any(String) };
+        } catch {
+          expected = { kind: 'not_json', text: expect.any(String) };
+        }
+        expect(read(`${text}\n`)).toEqual([expected]);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
   test('gives each value before the next chunk is taken, with the bytes of its line', () => {
     const said: unknown[] = [];
     const reader = new JsonLineReader({

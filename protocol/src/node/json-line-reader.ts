@@ -48,15 +48,14 @@ export class JsonLineReader {
       return;
     }
     // Without the byte order mark that some shells write in front of their first line.
-    const text = new TextDecoder().decode(bytes);
+    const text = utf8.decode(bytes);
     const trimmed = text.trim();
     if (trimmed === '') return;
     if (isTooDeep(bytes)) {
       this.#on.fault({ kind: 'too_deep' });
       return;
     }
-    // To the parser's stream null is the end.
-    const value = trimmed === 'null' ? null : this.#parser.parse(text);
+    const value = this.#parse(text, trimmed);
     if (value === undefined) {
       this.#on.fault(notJson(bytes));
     } else if (typeof value !== 'object' || value === null || Array.isArray(value)) {
@@ -64,6 +63,34 @@ export class JsonLineReader {
     } else {
       this.#on.value(value, bytes.length);
     }
+  }
+
+  /** @returns undefined where it is no JSON. */
+  #parse(text: string, trimmed: string): unknown {
+    // To the parser's stream null is the end.
+    if (trimmed === 'null') return null;
+    return mayBeJson(trimmed) ? this.#parser.parse(text) : undefined;
+  }
+}
+
+const utf8 = new TextDecoder();
+
+/**
+ * Whether a text begins and ends as JSON does. To parse another only to see it refused leaves half
+ * a kilobyte in the old generation of the heap (V8 keeps the place of each syntax error), and a log
+ * on the wrong stream has a hundred thousand lines a second.
+ */
+function mayBeJson(trimmed: string): boolean {
+  const last = trimmed.at(-1);
+  switch (trimmed[0]) {
+    case '{':
+      return last === '}';
+    case '[':
+      return last === ']';
+    case '"':
+      return last === '"';
+    default:
+      return /^(?:true|false|-?\d[\d.eE+-]*)$/.test(trimmed);
   }
 }
 
@@ -96,7 +123,7 @@ class LineParser {
 
 function notJson(bytes: Uint8Array): LineFault {
   // At most 4 bytes a character.
-  return { kind: 'not_json', text: printable(new TextDecoder().decode(bytes.subarray(0, 2000))) };
+  return { kind: 'not_json', text: printable(utf8.decode(bytes.subarray(0, 2000))) };
 }
 
 function tooLong(bytes: number): LineFault {
