@@ -11,7 +11,6 @@ export const duragentCommand = [
   process.execPath,
   // Only where it runs from its sources; the bundle has nothing to choose.
   '--conditions=@duragent/source',
-  '--max-semi-space-size=8',
   programFile('duragent'),
 ] as const;
 
@@ -118,6 +117,8 @@ export class Workspace {
     await mkdir(dir);
     const workspace = new Workspace(dir, {
       PATH: process.env['PATH'],
+      // As the first line of the command's file has it.
+      MALLOC_ARENA_MAX: '1',
       HOME: home,
       // Where Node keeps what it compiled of the programs: it goes with these.
       TMPDIR: process.env[programsVariable] ?? os.tmpdir(),
