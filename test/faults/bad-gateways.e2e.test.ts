@@ -5,6 +5,7 @@ import {
   canMeasure,
   goodChat,
   goodSender,
+  memoryOf,
   SteadyLoad,
   Watch,
 } from '../support/bad-gateways.ts';
@@ -257,6 +258,45 @@ describe.skipIf(!canMeasure)('beside bad gateways a server serves the good one',
     );
     expect([...ends.values()].flat().filter((end) => end.includes('stolen'))).toEqual([]);
   });
+});
+
+/**
+ * What a server has before it has done anything, and beside one flood. What is between them holds
+ * what every first work costs, such as compiled code.
+ */
+test.skipIf(!canMeasure).each([
+  ['text', FLOOD],
+  ['unknown', FLOOD],
+  ['pong', FLOOD],
+  ['preview_posted', FLOOD],
+  ['inbound_gap', FLOOD / 10],
+  ['error', FLOOD / 10],
+  ['presses', FLOOD / 4],
+  ['migrations', FLOOD / 4],
+])('a flood of %s leaves a new server small', { timeout: MINUTES }, async (kind, count) => {
+  const bedlam = await Bedlam.create();
+  try {
+    await bedlam.start();
+    const { pid } = bedlam.server.run;
+    const before = memoryOf(pid);
+    const watch = new Watch(bedlam);
+    await bedlam.admit({ name: 'flood', settings: { kind, count } });
+    await bedlam.untilSaid('flood', 1, MINUTES);
+    await watch.end();
+    expect(watch.faults).toEqual([]);
+    expect(watch.peak - before).toBeLessThan(MOST_GROWTH);
+    await until(
+      'the memory is given back',
+      () => {
+        const left = memoryOf(pid) - before;
+        if (left > MOST_GROWTH / 2) throw new Error(`${left} MiB are left`);
+        return true;
+      },
+      20_000,
+    );
+  } finally {
+    await bedlam.close();
+  }
 });
 
 test.skipIf(!canMeasure).each(['SIGTERM', 'SIGKILL'] as const)(

@@ -82,6 +82,23 @@ const floods: Record<string, (n: number) => object | string> = {
   /** All are answered. */
   conversations: (n) =>
     message(`m${n}`, `c${n % 20}`, { metadata: { padding: 'x'.repeat(number('padding', 0)) } }),
+  /** Of buttons that nobody has shown. */
+  presses: (n) => ({
+    type: 'callback_query',
+    event_id: `press ${n}`,
+    callback_query_id: `press ${n}`,
+    chat_id: `c${n % 50}`,
+    sender: { id: `user of c${n % 50}` },
+    message_id: `m${n}`,
+    data: `nothing ${n}`,
+  }),
+  /** Of groups that nobody has spoken in. */
+  migrations: (n) => ({
+    type: 'chat_migrated',
+    event_id: `migration ${n}`,
+    chat_id: `old${n % 5000}`,
+    new_chat_id: `new${n % 5000}`,
+  }),
   pong: (n) => ({ type: 'pong', request_id: `ping-${n}`, uptime_seconds: n, connected: true }),
   preview_posted: (n) => ({ type: 'preview_posted', preview_id: `out_${n}`, message_id: `p${n}` }),
   inbound_gap: (n) => ({ type: 'inbound_gap', from: `${n}`, to: `${n + 1}`, reason: 'just so' }),

@@ -2,9 +2,11 @@ import path from 'node:path';
 import { DuragentError } from '@duragent/protocol';
 import { systemClock } from './adapters/clock/system.ts';
 import { FileWatch } from './adapters/config-watch/filesystem.ts';
+import { v8Heap } from './adapters/heap/v8.ts';
 import type { WorkspaceLock } from './adapters/workspace-lock/filesystem.ts';
 import type { Config } from './config/load-config.ts';
 import type { Parts } from './main-parts.ts';
+import { keepMemorySmall } from './runtime/keep-memory-small.ts';
 import { watchUse } from './runtime/lifetime.ts';
 import type { Stopping } from './runtime/stopping.ts';
 
@@ -58,4 +60,9 @@ export function watchNeed(
       );
     },
   });
+}
+
+/** Keeps its memory near to what it holds. @returns stops watching. */
+export function watchMemory({ sessions }: Parts): () => void {
+  return keepMemorySmall(systemClock, v8Heap(), () => sessions.load.working);
 }

@@ -1,6 +1,5 @@
 import { DuragentError, type ReloadReport, type ServerFile } from '@duragent/protocol';
 import { setTimeout as sleep } from 'node:timers/promises';
-import v8 from 'node:v8';
 import { findServer, type FoundServer, isAlive, readServerFile } from '../client/find-server.ts';
 import { startServer } from '../client/start-server.ts';
 import { connectOperator, exists, findDataDir } from '../client/connect.ts';
@@ -37,9 +36,6 @@ export async function serve(context: CliContext, options: ServeOptions): Promise
   if (options.ephemeral === undefined) await takeOver(context, config.dataDir);
   if (options.detach === true) return await detach(context, options, config.dataDir);
 
-  // Garbage is collected when the heap has grown so far; by itself V8 lets it grow to a multiple. Less costs
-  // time: at 20 a turn beside 64 others took 15 % more CPU.
-  v8.setFlagsFromString('--heap-growing-percent=60');
   // The server outlives whoever reads its output.
   for (const out of [context.stdout, context.stderr]) {
     out.removeAllListeners('error');
