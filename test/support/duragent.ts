@@ -11,6 +11,7 @@ export const duragentCommand = [
   process.execPath,
   // Only where it runs from its sources; the bundle has nothing to choose.
   '--conditions=@duragent/source',
+  '--max-semi-space-size=8',
   programFile('duragent'),
 ] as const;
 

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S MALLOC_ARENA_MAX=1 node --conditions=@duragent/source
+#!/usr/bin/env -S MALLOC_ARENA_MAX=1 node --conditions=@duragent/source --max-semi-space-size=8
 // The command as it runs in this repository: from the sources, without a build. What is published
 // has an entry of its own, written by scripts/build.ts.
 import { spawnSync } from 'node:child_process';
@@ -6,6 +6,9 @@ import module from 'node:module';
 import { fileURLToPath } from 'node:url';
 
 const sourceCondition = '@duragent/source';
+// Both as `start-server.ts` starts servers, and as the first line above says.
+const heapOption = '--max-semi-space-size=8';
+const oneArena = { MALLOC_ARENA_MAX: '1' };
 
 const [major, minor] = process.versions.node.split('.').map(Number);
 if (major < 24 || (major === 24 && minor < 16)) {
@@ -35,12 +38,12 @@ function hasCondition() {
 function runAgainWithCondition() {
   const args = [
     `--conditions=${sourceCondition}`,
+    heapOption,
     ...process.execArgv,
     fileURLToPath(import.meta.url),
     ...process.argv.slice(2),
   ];
-  // As the first line of this file, and `start-server.ts`.
-  const env = { MALLOC_ARENA_MAX: '1', ...process.env };
+  const env = { ...oneArena, ...process.env };
   if (process.execve !== undefined) {
     // Its warning that it is experimental says nothing to who runs the command.
     process.removeAllListeners('warning');

@@ -104,9 +104,12 @@ async function launch(options: StartServer, logPath: string): Promise<Child> {
   }
 }
 
-/** The same Node with the same flags and the same script as this process. */
+/**
+ * The same Node with the same flags and the same script as this process. What is young is collected
+ * in 8 MiB pieces (Node: up to 64): a burst of work takes less memory, and some more time.
+ */
 function thisCommand(): [string, ...string[]] {
-  return [process.execPath, ...process.execArgv, process.argv[1] ?? ''];
+  return [process.execPath, '--max-semi-space-size=8', ...process.execArgv, process.argv[1] ?? ''];
 }
 
 async function failure(child: Child, logPath: string): Promise<DuragentError> {

@@ -20,7 +20,8 @@ const AFTER_WORK_MS = 5_000;
  * @param working how many sessions work now. @returns ends it.
  */
 export function keepMemorySmall(clock: Clock, heap: Heap, working: () => number): () => void {
-  let least = heap.residentBytes();
+  // What the start left is not held either.
+  let least = 0;
   let notBefore = clock.monotonic();
   const look = (): void => {
     cancel = clock.after(LOOK_MS, look);
