@@ -23,16 +23,18 @@ export function keepMemorySmall(clock: Clock, heap: Heap, working: () => number)
   // What the start left is not held either.
   let least = 0;
   let notBefore = clock.monotonic();
+  let workUntil = notBefore;
   const look = (): void => {
     cancel = clock.after(LOOK_MS, look);
     const isBusy = heap.utilization() > BUSY && working() >= MANY_WORKING;
     const resident = heap.residentBytes();
     least = Math.min(least, resident);
     const now = clock.monotonic();
-    if (isBusy) notBefore = now + AFTER_WORK_MS;
-    heap.letYoungGrow(isBusy);
+    if (isBusy) workUntil = now + AFTER_WORK_MS;
+    const isAtWork = now < workUntil;
+    heap.letYoungGrow(isAtWork);
     const isWorthIt = resident - least >= Math.max(WORTH_BYTES, least * WORTH_PART);
-    if (!isWorthIt || now < notBefore) return;
+    if (isAtWork || !isWorthIt || now < notBefore) return;
     heap.collect();
     const took = clock.monotonic() - now;
     notBefore = now + took * (1 + PAUSE_FACTOR);
