@@ -62,15 +62,6 @@ beforeEach(() => {
   heap = new TestHeap(clock);
   working = 0;
   stop = keepMemorySmall(clock, heap, () => working);
-  // What the start left.
-  clock.advance(3_000);
-  heap.collections -= 1;
-});
-
-test('collects once what the start left', () => {
-  expect(heap.collections).toBe(0);
-  clock.advance(60_000);
-  expect(heap.collections).toBe(0);
 });
 
 test('collects what a burst left, and not again what is held', () => {

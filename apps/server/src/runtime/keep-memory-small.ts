@@ -20,8 +20,7 @@ const AFTER_WORK_MS = 5_000;
  * @param working how many sessions work now. @returns ends it.
  */
 export function keepMemorySmall(clock: Clock, heap: Heap, working: () => number): () => void {
-  // What the start left is not held either.
-  let least = 0;
+  let least = heap.residentBytes();
   let notBefore = clock.monotonic();
   let workUntil = notBefore;
   const look = (): void => {
