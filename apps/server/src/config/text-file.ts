@@ -25,17 +25,11 @@ export async function readTextFile(path: string): Promise<TextReading> {
     await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
     const found = await file.stat();
     if (!found.isFile()) return fail('this is not a regular file');
-    const tooLarge = `the file is larger than ${MAX_TEXT_BYTES / 1024} KiB; make it smaller`;
-    if (found.size > MAX_TEXT_BYTES) return fail(tooLarge);
-    const buffer = Buffer.alloc(MAX_TEXT_BYTES + 1);
-    let length = 0;
-    for (;;) {
-      const { bytesRead } = await file.read(buffer, length, buffer.length - length, null);
-      if (bytesRead === 0) break;
-      length += bytesRead;
-      if (length > MAX_TEXT_BYTES) return fail(tooLarge);
+    if (found.size > MAX_TEXT_BYTES) {
+      return fail(`the file is larger than ${MAX_TEXT_BYTES / 1024} KiB; make it smaller`);
     }
-    const text = new TextDecoder('utf-8', { fatal: true }).decode(buffer.subarray(0, length));
+    const bytes = await file.readFile();
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
     return { ok: true, text, stamp };
   } catch (cause) {
     const code = errorCode(cause);

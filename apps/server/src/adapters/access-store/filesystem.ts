@@ -70,7 +70,7 @@ export function fileAccessStore(options: FileAccessStoreOptions): AccessStore {
         const facts = await file.stat();
         if (!facts.isFile()) throw invalid(path, 'this is no plain file; put one here');
         if (facts.size > MAX_BYTES) throw invalid(path, 'the file is larger than 8 MiB');
-        const text = textOf(await readBytes(file, 0, MAX_BYTES));
+        const text = textOf(await readBytes(file, 0, facts.size));
         if (text === null) throw invalid(path, 'the file is not UTF-8 text; save it as UTF-8');
         return { stamp: stampOf(facts), text };
       });

@@ -29,8 +29,8 @@ export const skillFiles: SkillFiles = {
       await using handle = await open(real, how);
       const facts = await handle.stat();
       if (!facts.isFile()) return fail('it is no plain file');
-      const bytes = await readBytes(handle, 0, MAX_BYTES + 1);
-      if (bytes.length > MAX_BYTES) return fail(`it is larger than ${MAX_BYTES / 1024} KiB`);
+      if (facts.size > MAX_BYTES) return fail(`it is larger than ${MAX_BYTES / 1024} KiB`);
+      const bytes = await readBytes(handle, 0, facts.size);
       return { ok: true, text: new TextDecoder('utf-8', { fatal: true }).decode(bytes) };
     } catch (error) {
       switch (errorCode(error)) {

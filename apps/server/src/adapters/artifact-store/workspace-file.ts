@@ -37,9 +37,7 @@ export function workspaceFileReader(places: {
       // A second name of it may be one that agents may not read.
       if (facts.nlink > 1) return fail(`${name} has more than one name; copy it first`);
       if (facts.size > maxBytes) return fail(`${name} is larger than ${maxBytes} bytes`);
-      const bytes = await readBytes(handle, 0, maxBytes + 1);
-      if (bytes.length > maxBytes) return fail(`${name} is larger than ${maxBytes} bytes`);
-      return { ok: true, bytes };
+      return { ok: true, bytes: await readBytes(handle, 0, facts.size) };
     } catch (error) {
       const code = errorCode(error);
       if (code === undefined) throw error;

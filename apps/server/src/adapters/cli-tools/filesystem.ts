@@ -173,11 +173,12 @@ async function readText(
     throw error instanceof Unreadable ? error : new Unreadable(file, reasonOf(error));
   }
   try {
-    if (!(await handle.stat()).isFile()) throw new Unreadable(file, 'it is no plain file');
-    const bytes = await readBytes(handle, 0, MAX_TEXT_BYTES + 1);
-    if (bytes.length > MAX_TEXT_BYTES) {
+    const facts = await handle.stat();
+    if (!facts.isFile()) throw new Unreadable(file, 'it is no plain file');
+    if (facts.size > MAX_TEXT_BYTES) {
       throw new Unreadable(file, `it is larger than ${MAX_TEXT_BYTES / 1024} KiB: shorten it`);
     }
+    const bytes = await readBytes(handle, 0, facts.size);
     return { file, text: new TextDecoder('utf-8', { fatal: true }).decode(bytes) };
   } catch (error) {
     throw error instanceof Unreadable ? error : new Unreadable(file, reasonOf(error));

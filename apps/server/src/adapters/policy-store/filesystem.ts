@@ -109,7 +109,7 @@ export function filePolicyStore(options: FilePolicyStoreOptions): PolicyStore {
       if (facts.size > MAX_BYTES) {
         throw new Unreadable('the file is larger than 256 KiB; make it smaller');
       }
-      const text = textOf(await readBytes(handle, 0, MAX_BYTES + 1));
+      const text = textOf(await readBytes(handle, 0, facts.size));
       if (text === null) throw new Unreadable('the file is not UTF-8 text; save it as UTF-8');
       const isSettled = Math.abs(Date.now() - facts.ctimeMs) > CLOCK_STEP_MS;
       return { stamp: stampOf(facts), isSettled, text };

@@ -95,16 +95,16 @@ export async function openFileScheduleStore(
     if (!facts.isFile()) return fault('this is no plain file; put the file itself here');
     if (isBeyond) return fault(`there are more than ${MOST_SCHEDULES} schedules; remove some`);
     if (facts.size > MAX_BYTES) return fault('the file is larger than 256 KiB');
-    const text = await readText(file);
+    const text = await readText(file, facts.size);
     if (text === null) return fault('the file is not UTF-8 text; save it as UTF-8');
     const read = parseSchedule(id, text, rules.check);
     if ('flaw' in read) return fault(read.flaw.message, read.flaw.line, read.flaw.column);
     return { stamp, stored: { schedule: read.schedule, changedAt: facts.mtimeMs } };
   }
 
-  async function readText(file: string): Promise<string | null> {
+  async function readText(file: string, size: number): Promise<string | null> {
     return withFile(files, file, flags.readAny, async (handle) =>
-      textOf(await readBytes(handle, 0, MAX_BYTES)),
+      textOf(await readBytes(handle, 0, size)),
     );
   }
 
