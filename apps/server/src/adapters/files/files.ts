@@ -264,7 +264,16 @@ async function isLonger(file: OpenFile, than: number): Promise<boolean> {
 
 /** Reads `length` bytes, or fewer at the end of the file. */
 export async function readBytes(file: OpenFile, position: number, length: number): Promise<Buffer> {
-  const buffer = Buffer.allocUnsafe(length);
+  return readInto(file, Buffer.allocUnsafe(length), position, length);
+}
+
+/** As `readBytes`, to the beginning of a buffer. @returns the part of it that holds them. */
+export async function readInto(
+  file: OpenFile,
+  buffer: Buffer,
+  position: number,
+  length: number,
+): Promise<Buffer> {
   let done = 0;
   while (done < length) {
     const { bytesRead } = await file.read(buffer, done, length - done, position + done);

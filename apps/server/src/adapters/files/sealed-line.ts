@@ -16,8 +16,17 @@ export function crcOfLine(line: string): number {
 
 /** Closes an object's text (without its last brace) with the CRC of its bytes, as one line without LF. */
 export function sealLine(body: string, previous: number): { line: string; crc: number } {
+  const { tail, crc } = sealBytes(body, previous);
+  return { line: `${body}${tail}`, crc };
+}
+
+/** As `sealLine`, of bytes as well: what comes behind them. */
+export function sealBytes(
+  body: string | Uint8Array,
+  previous: number,
+): { tail: string; crc: number } {
   const crc = crc32(body, previous);
-  return { line: `${body},"crc":"${formatCrc(crc)}"}`, crc };
+  return { tail: `,"crc":"${formatCrc(crc)}"}`, crc };
 }
 
 export type SealCheck =
@@ -28,15 +37,14 @@ export type SealCheck =
 export function checkSeal(bytes: Buffer | null, previous: number): SealCheck {
   if (bytes === null)
     return { ok: false, reason: `a line is longer than ${MAX_RECORD_BYTES} bytes` };
-  const bodyLength = bytes.length - TAIL_LENGTH;
-  const tail = /^,"crc":"([0-9a-f]{8})"\}$/.exec(bytes.toString('latin1', Math.max(bodyLength, 0)));
-  if (!tail?.[1]) return { ok: false, reason: 'the line does not end with its CRC' };
+  const bodyLength = Math.max(bytes.length - TAIL_LENGTH, 0);
   const body = bytes.subarray(0, bodyLength);
-  const crc = crc32(body, previous);
-  if (formatCrc(crc) !== tail[1]) {
-    return { ok: false, reason: `the CRC is ${tail[1]}, computed ${formatCrc(crc)}` };
-  }
-  return { ok: true, body, crc };
+  const found = bytes.toString('latin1', bodyLength);
+  const { tail, crc } = sealBytes(body, previous);
+  if (found === tail) return { ok: true, body, crc };
+  const other = /^,"crc":"([0-9a-f]{8})"\}$/.exec(found)?.[1];
+  if (other === undefined) return { ok: false, reason: 'the line does not end with its CRC' };
+  return { ok: false, reason: `the CRC is ${other}, computed ${formatCrc(crc)}` };
 }
 
 /** As `checkSeal`, and reads what the line holds; its `crc` is among that. */

@@ -101,12 +101,6 @@ export function entryBody(n: number, encoded: string): string {
   return `{"n":${n},${encoded.slice(1, -1)}`;
 }
 
-/** The body of the line that keeps a key, ready to be sealed. */
-export function keyBody(key: string, n: number, atMs: number): string {
-  const at = new Date(atMs).toISOString();
-  return `{"n":${n},"key":${JSON.stringify(key)},"at":"${at}"`;
-}
-
 /** The body of any other line, ready to be sealed. */
 export function otherBody(value: { mark: number } | { cursor: unknown } | { limits: object }) {
   return JSON.stringify(value).slice(0, -1);
@@ -118,6 +112,16 @@ const ENTRY_START = /^\{"n":(\d{1,16}),/;
 export function numberOfLine(body: Buffer): number | null {
   const match = ENTRY_START.exec(body.toString('latin1', 0, 32));
   return match ? Number(match[1]) : null;
+}
+
+const KEY_START = /^\{"n":\d{1,16},"key":"[^"\\]*(?:\\.[^"\\]*)*","at":"[^"\\]+"/;
+/** No key begins later than this or takes more, in bytes: a UTF-16 unit may be `\u` and four digits. */
+const MAX_KEY_BYTES = 2 * FRAME_BYTES + 6 * MAX_KEY_LENGTH;
+
+/** The body of the line that keeps only the key of an entry: what the entry's own begins with. Null: it is none. */
+export function keyOfLine(body: Buffer): Buffer | null {
+  const match = KEY_START.exec(body.toString('latin1', 0, MAX_KEY_BYTES));
+  return match && body.subarray(0, match[0].length);
 }
 
 export type Decoded =

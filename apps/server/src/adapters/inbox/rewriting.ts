@@ -8,9 +8,9 @@ import {
   type OpenFile,
 } from '../files/files.ts';
 import { readLines } from '../files/line-reader.ts';
-import { checkSeal, crcOfLine, parseObject, sealLine } from '../files/sealed-line.ts';
+import { checkSeal, crcOfLine, sealBytes } from '../files/sealed-line.ts';
 import { corruptInbox, type InboxContent } from './opening.ts';
-import { encodeHeader, keyBody, numberOfLine, otherBody } from './record.ts';
+import { encodeHeader, keyOfLine, numberOfLine, otherBody } from './record.ts';
 
 /** A place between two lines of an inbox: where the next one begins, and the CRC that it continues. */
 export interface Place {
@@ -18,13 +18,14 @@ export interface Place {
   crc: number;
 }
 
-/** Bytes that are written at a time. */
-const PIECE = 256 * 1024;
+/** From so many bytes on they are written. */
+const PIECE = 64 * 1024;
 
 /**
  * An inbox written anew beside the old file, which may be appended to meanwhile: what was handed
  * over becomes its key, what is forgotten goes. The old file counts until `rename`, and what is
- * appended to the new one not before `syncDirectory`.
+ * appended to the new one not before `syncDirectory`. Lines stay bytes: a string of each would be
+ * tens of megabytes of garbage.
  */
 export class Rewriting {
   readonly #files: Files;
@@ -34,7 +35,8 @@ export class Rewriting {
   /** How far the old file was copied; null: not at all. */
   #copied: Place | null = null;
   #place: Place = { offset: 0, crc: 0 };
-  #piece: string[] = [];
+  /** What is to be written next, `#pieceLength` bytes of it. */
+  #piece = Buffer.allocUnsafe(2 * PIECE);
   #pieceLength = 0;
 
   constructor(files: Files, file: string, old: OpenFile) {
@@ -61,8 +63,8 @@ export class Rewriting {
     const firstN = Math.min(keys.firstN ?? Infinity, mark + 1);
     const header = encodeHeader(gateway, firstN, to.crc);
     this.#place.crc = header.crc;
-    this.#put(header.line);
-    if (limits !== null) this.#seal(otherBody({ limits }));
+    this.#put(Buffer.from(`${header.line}\n`));
+    if (limits !== null) this.#sealOther({ limits });
     let isMarked = mark === 0;
     await this.#copyTo(to, (body, offset) => {
       const n = numberOfLine(body);
@@ -71,19 +73,19 @@ export class Rewriting {
         this.#seal(this.#keyOf(body, offset));
         return;
       }
-      if (!isMarked) this.#seal(otherBody({ mark }));
+      if (!isMarked) this.#sealOther({ mark });
       isMarked = true;
-      this.#seal(body.toString('utf8'));
+      this.#seal(body);
     });
-    if (!isMarked) this.#seal(otherBody({ mark }));
+    if (!isMarked) this.#sealOther({ mark });
     // Behind the entries: theirs are older, or the same.
-    if (lastN > 0) this.#seal(otherBody({ cursor }));
+    if (lastN > 0) this.#sealOther({ cursor });
     await this.#flush();
   }
 
   /** Copies what was appended to the old file since. */
   async copy(to: Place): Promise<void> {
-    await this.#copyTo(to, (body) => this.#seal(body.toString('utf8')));
+    await this.#copyTo(to, (body) => this.#seal(body));
     await this.#flush();
   }
 
@@ -118,12 +120,10 @@ export class Rewriting {
   }
 
   /** The body of the line that keeps only the key of an entry. */
-  #keyOf(body: Buffer, offset: number): string {
-    const { n, key, at } = parseObject(`${body.toString('utf8')}}`) ?? {};
-    if (typeof n !== 'number' || typeof key !== 'string' || typeof at !== 'string') {
-      throw corruptInbox(this.#path, offset, 'the line is no entry of an inbox');
-    }
-    return keyBody(key, n, Date.parse(at));
+  #keyOf(body: Buffer, offset: number): Buffer {
+    const key = keyOfLine(body);
+    if (key === null) throw corruptInbox(this.#path, offset, 'the line is no entry of an inbox');
+    return key;
   }
 
   /** Reads what was appended since the last time, line by line; `put` is given what each holds, without its CRC. */
@@ -148,20 +148,30 @@ export class Rewriting {
     }
   }
 
-  #seal(body: string): void {
-    const { line, crc } = sealLine(body, this.#place.crc);
-    this.#place = { offset: this.#place.offset, crc };
-    this.#put(line);
+  #sealOther(value: Parameters<typeof otherBody>[0]): void {
+    this.#seal(Buffer.from(otherBody(value)));
   }
 
-  #put(line: string): void {
-    this.#piece.push(`${line}\n`);
-    this.#pieceLength += line.length;
+  #seal(body: Uint8Array): void {
+    const { tail, crc } = sealBytes(body, this.#place.crc);
+    this.#place = { offset: this.#place.offset, crc };
+    this.#put(body);
+    this.#put(Buffer.from(`${tail}\n`));
+  }
+
+  #put(bytes: Uint8Array): void {
+    const length = this.#pieceLength + bytes.length;
+    if (length > this.#piece.length) {
+      const larger = Buffer.allocUnsafe(2 * length);
+      larger.set(this.#piece.subarray(0, this.#pieceLength));
+      this.#piece = larger;
+    }
+    this.#piece.set(bytes, this.#pieceLength);
+    this.#pieceLength = length;
   }
 
   async #flush(): Promise<void> {
-    const bytes = Buffer.from(this.#piece.join(''));
-    this.#piece = [];
+    const bytes = this.#piece.subarray(0, this.#pieceLength);
     this.#pieceLength = 0;
     await writeAll(this.#file, bytes, this.#place.offset);
     this.#place = { offset: this.#place.offset + bytes.length, crc: this.#place.crc };

@@ -141,7 +141,10 @@ export class RunLogFile {
   async #examine(file: OpenFile): Promise<Content> {
     const { size } = await file.stat();
     const lines: RawLine[] = [];
-    for await (const group of readLines(file, 0, size)) lines.push(...group);
+    for await (const group of readLines(file, 0, size)) {
+      for (const line of group)
+        lines.push({ ...line, bytes: line.bytes && Buffer.from(line.bytes) });
+    }
     const [first, ...rest] = lines;
     const header = decodeHeader(first?.complete ? first.bytes : null, this.#id);
     if (header.kind === 'newer') {
