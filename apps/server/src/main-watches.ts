@@ -63,6 +63,6 @@ export function watchNeed(
 }
 
 /** Keeps its memory near to what it holds. @returns stops watching. */
-export function watchMemory({ sessions }: Parts): () => void {
+export function watchHeap({ sessions }: Parts): () => void {
   return keepMemorySmall(systemClock, v8Heap(), () => sessions.load.working);
 }

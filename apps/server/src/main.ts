@@ -17,7 +17,7 @@ import { LiveSettings } from './main-live-settings.ts';
 import { openParts } from './main-parts.ts';
 import { ReloadRequests } from './main-reload.ts';
 import { version } from './main-version.ts';
-import { watchConfig, watchEpoch, watchMemory, watchNeed } from './main-watches.ts';
+import { watchConfig, watchEpoch, watchHeap, watchNeed } from './main-watches.ts';
 import { Reloading } from './runtime/reloading.ts';
 import { Stopping } from './runtime/stopping.ts';
 
@@ -183,7 +183,7 @@ async function startServer(made: Made): Promise<ServerFile> {
 /** Watches for what changes a running server, or ends it. @returns what stops watching. */
 function watchServer(made: Made, server: ServerFile): (() => void)[] {
   const { config, options, lock, stopping, run, log, parts, reloading, requests, door } = made;
-  const watches: (() => void)[] = [watchMemory(parts)];
+  const watches: (() => void)[] = [watchHeap(parts)];
   const files = options.reload ? watchConfig(config, requests.ask) : null;
   if (files) watches.push(() => files.close());
   watchEpoch(lock, stopping, () => {

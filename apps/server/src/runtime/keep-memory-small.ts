@@ -9,20 +9,23 @@ const WORTH_PART = 0.1;
 /** The pause after a collection, in times of what it took: at most 2 % of the time goes there. */
 const PAUSE_FACTOR = 50;
 /** From so many sessions at work in a process that is as busy as this, speed goes before memory. */
-const MANY_WORKING = 8;
+const MANY_WORKING = 32;
 const BUSY = 0.5;
 /** And for so long afterwards, in ms: such work comes in bursts, and would have to fetch the memory again. */
 const AFTER_WORK_MS = 5_000;
 
 /**
- * Collects garbage when a burst is over, or is none of sessions at work but of lines that nobody can
- * use: by itself the collector keeps the memory that a burst took for the next one.
+ * Collects garbage and gives its memory back, unless many sessions are at work: those have memory to
+ * be quicker. By itself the collector keeps what a burst took for the next one.
  * @param working how many sessions work now. @returns ends it.
  */
 export function keepMemorySmall(clock: Clock, heap: Heap, working: () => number): () => void {
   let least = heap.residentBytes();
   let notBefore = clock.monotonic();
   let workUntil = notBefore;
+  // A start is work, too.
+  let isQuick = true;
+  heap.preferSpeed(isQuick);
   const look = (): void => {
     cancel = clock.after(LOOK_MS, look);
     const isBusy = heap.utilization() > BUSY && working() >= MANY_WORKING;
@@ -31,7 +34,8 @@ export function keepMemorySmall(clock: Clock, heap: Heap, working: () => number)
     const now = clock.monotonic();
     if (isBusy) workUntil = now + AFTER_WORK_MS;
     const isAtWork = now < workUntil;
-    heap.letYoungGrow(isAtWork);
+    if (isAtWork !== isQuick) heap.preferSpeed(isAtWork);
+    isQuick = isAtWork;
     const isWorthIt = resident - least >= Math.max(WORTH_BYTES, least * WORTH_PART);
     if (isAtWork || !isWorthIt || now < notBefore) return;
     heap.collect();

@@ -65,7 +65,7 @@ export const defaultLimits: GatewayProcessLimits = {
   degradedMs: 300_000,
   healthyMs: 300_000,
   probeMs: 600_000,
-  maxPendingEvents: 256,
+  maxPendingEvents: 64,
   maxPendingBytes: 8 * 1024 * 1024,
   maxUnreadCommands: 256,
   maxUnreadBytes: 1024 * 1024,

@@ -563,10 +563,10 @@ describe('a flood', () => {
       host,
       limits: { pingEveryMs: 20, pingAnswerMs: 100 },
     });
-    await until('it is full', () => host.ids.length === 256);
+    await until('it is full', () => host.ids.length === defaultLimits.maxPendingEvents);
     const since = performance.now();
     await until('some pings later', () => performance.now() - since > 500);
-    expect(host.ids).toHaveLength(256);
+    expect(host.ids).toHaveLength(defaultLimits.maxPendingEvents);
     expect(gateway.status).toMatchObject({ state: 'ready', restarts: 0 });
     stored.resolve();
     // Where pings are late now, on a busy machine, it is started again and says all of it again.
@@ -586,7 +586,7 @@ describe('a flood', () => {
     const host = new Host();
     host.store = () => new Promise(() => undefined);
     const { gateway } = start('flood', { argument: '5000', host });
-    await until('it is full', () => host.ids.length === 256);
+    await until('it is full', () => host.ids.length === defaultLimits.maxPendingEvents);
     await gateway.stop();
     expect(gateway.status).toMatchObject({ state: 'stopped', pid: null });
   });
@@ -852,7 +852,13 @@ describe('a server of its own', () => {
     ['200 MB without a line end on stdout', 'long-line', '1:200', '', 1],
     ['200 MB without a line end on stderr', 'long-line', '2:200', '', 1],
     ['100,000 events', 'flood', '100000', '', 100_000],
-    ['100,000 events that are never stored', 'flood', '100000', 'never', 256],
+    [
+      '100,000 events that are never stored',
+      'flood',
+      '100000',
+      'never',
+      defaultLimits.maxPendingEvents,
+    ],
   ])('grows by at most 32 MiB from %s', async (_, behaviour, argument, inbound, events) => {
     const run = serve(behaviour, argument, inbound);
     const report = await askUntil('all came', run, (r) => r.events === events);

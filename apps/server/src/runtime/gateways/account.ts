@@ -12,7 +12,7 @@ import { Handover, type HandoverDeps } from './handover.ts';
 import type { Judge } from './judge.ts';
 
 /** Arrivals that may wait to be handed over before nothing more is read, and their size in bytes. */
-const MAX_WAITING = 1_000;
+const MAX_WAITING = 256;
 const MAX_WAITING_BYTES = 8 * 1024 * 1024;
 /** What a gateway tells of itself that is logged, in so many ms. */
 const MAX_TOLD = 20;
