@@ -130,6 +130,13 @@ describe('while any text grows', () => {
     );
   });
 
+  it('that of a fence in a quote does not show the mark of the line that may end it', () => {
+    const text = '> ```js\n> one = 1\n>\n> two = 2\n> ```\n\n- and more words';
+    for (let maxLength = 64; maxLength <= 90; maxLength += 1) {
+      checkGrowth(text, { maxLength, unit: 'chars' });
+    }
+  });
+
   it('that of a document does, too, and no mark is half open', () => {
     const limits = fc.integer({ min: 64, max: 1500 }).map((maxLength): TextLimits => {
       return { maxLength, unit: 'chars' };

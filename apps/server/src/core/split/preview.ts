@@ -97,7 +97,7 @@ function holdOfLine(text: string, line: PartLine): number {
   if (within === 'fence') {
     const quotes = before.containers.filter(({ type }) => type === 'quote').length;
     // Perhaps its end.
-    const isEnd = new RegExp(`^(?:\\s*>){${quotes}}\\s*[\`~]+ *$`).test(content);
+    const isEnd = new RegExp(`^(?:\\s*>){${quotes}}\\s*[\`~]* *$`).test(content);
     return isEnd ? line.start : text.length;
   }
   if (within === 'html') return text.length;
