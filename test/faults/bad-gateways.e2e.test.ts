@@ -23,6 +23,8 @@ const LINE_MB = Number(process.env['DURAGENT_LINE_MB'] ?? 200);
  * take hundreds.
  */
 const MOST_GROWTH = 32;
+/** What many sessions at work may take beside, in MiB: for them speed goes before memory. */
+const FOR_SPEED = 8;
 /** What a flood may leave for good, in MiB: with 8 of garbage, for which nothing is collected. */
 const MOST_LEFT = 24;
 const MINUTES = 60_000 * (FLOOD > 100_000 ? 30 : 4);
@@ -292,7 +294,8 @@ test.skipIf(!canMeasure).each<[kind: string, count: number, said?: number]>([
       await bedlam.untilSaid('flood', said, MINUTES);
       await watch.end();
       expect(watch.faults).toEqual([]);
-      expect(watch.peak - before).toBeLessThan(MOST_GROWTH);
+      const most = kind === 'messages' ? MOST_GROWTH + FOR_SPEED : MOST_GROWTH;
+      expect(watch.peak - before).toBeLessThan(most);
       await until(
         'the memory is given back',
         () => {

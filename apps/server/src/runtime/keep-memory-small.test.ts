@@ -115,7 +115,7 @@ test('takes no more than one fiftieth of the time', () => {
 
 test('waits while many sessions work, and a while after, and lets them have memory', () => {
   heap.used = 0.9;
-  working = 32;
+  working = 8;
   heap.resident = 200 * MiB;
   clock.advance(30_000);
   expect(heap.collections).toBe(0);
@@ -129,7 +129,7 @@ test('waits while many sessions work, and a while after, and lets them have memo
 });
 
 test.each([
-  ['few sessions work', 1, 31],
+  ['few sessions work', 1, 7],
   ['many wait for their models', 0.1, 50],
 ])('does not wait while %s', (_, used, count) => {
   heap.used = used;

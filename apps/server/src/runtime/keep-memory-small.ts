@@ -9,7 +9,7 @@ const WORTH_PART = 0.1;
 /** The pause after a collection, in times of what it took: at most 2 % of the time goes there. */
 const PAUSE_FACTOR = 50;
 /** From so many sessions at work in a process that is as busy as this, speed goes before memory. */
-const MANY_WORKING = 32;
+const MANY_WORKING = 8;
 const BUSY = 0.5;
 /** And for so long afterwards, in ms: such work comes in bursts, and would have to fetch the memory again. */
 const AFTER_WORK_MS = 5_000;
