@@ -16,15 +16,12 @@ export function crcOfLine(line: string): number {
 
 /** Closes an object's text (without its last brace) with the CRC of its bytes, as one line without LF. */
 export function sealLine(body: string, previous: number): { line: string; crc: number } {
-  const { tail, crc } = sealBytes(body, previous);
+  const { tail, crc } = sealOf(body, previous);
   return { line: `${body}${tail}`, crc };
 }
 
-/** As `sealLine`, of bytes as well: what comes behind them. */
-export function sealBytes(
-  body: string | Uint8Array,
-  previous: number,
-): { tail: string; crc: number } {
+/** What `sealLine` closes a body with, which may be text or its bytes. */
+export function sealOf(body: string | Uint8Array, previous: number): { tail: string; crc: number } {
   const crc = crc32(body, previous);
   return { tail: `,"crc":"${formatCrc(crc)}"}`, crc };
 }
@@ -40,7 +37,7 @@ export function checkSeal(bytes: Buffer | null, previous: number): SealCheck {
   const bodyLength = Math.max(bytes.length - TAIL_LENGTH, 0);
   const body = bytes.subarray(0, bodyLength);
   const found = bytes.toString('latin1', bodyLength);
-  const { tail, crc } = sealBytes(body, previous);
+  const { tail, crc } = sealOf(body, previous);
   if (found === tail) return { ok: true, body, crc };
   const other = /^,"crc":"([0-9a-f]{8})"\}$/.exec(found)?.[1];
   if (other === undefined) return { ok: false, reason: 'the line does not end with its CRC' };

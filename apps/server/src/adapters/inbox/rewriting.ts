@@ -8,7 +8,7 @@ import {
   type OpenFile,
 } from '../files/files.ts';
 import { readLines } from '../files/line-reader.ts';
-import { checkSeal, crcOfLine, sealBytes } from '../files/sealed-line.ts';
+import { checkSeal, crcOfLine, sealOf } from '../files/sealed-line.ts';
 import { corruptInbox, type InboxContent } from './opening.ts';
 import { encodeHeader, keyOfLine, numberOfLine, otherBody } from './record.ts';
 
@@ -153,7 +153,7 @@ export class Rewriting {
   }
 
   #seal(body: Uint8Array): void {
-    const { tail, crc } = sealBytes(body, this.#place.crc);
+    const { tail, crc } = sealOf(body, this.#place.crc);
     this.#place = { offset: this.#place.offset, crc };
     this.#put(body);
     this.#put(Buffer.from(`${tail}\n`));
