@@ -142,6 +142,7 @@ export class RunLogFile {
     const { size } = await file.stat();
     const lines: RawLine[] = [];
     for await (const group of readLines(file, 0, size)) {
+      // The next group is read to the same bytes.
       for (const line of group)
         lines.push({ ...line, bytes: line.bytes && Buffer.from(line.bytes) });
     }
